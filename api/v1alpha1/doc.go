@@ -1,0 +1,13 @@
+// Package v1alpha1 holds Pratique's policy objects as users write them: ImagePolicy, which a namespace
+// owns, and ClusterImagePolicy, which the cluster's administrators own.
+//
+// The types are the schema and nothing else: what they mean is decided once, by internal/compile, which
+// turns an object into a policy.Policy. Defaults are therefore applied there and not by the schema, so
+// that an object says only what its author wrote.
+//
+// `authorities` and `require` keep fields that this version doesn't know (x-kubernetes-preserve-unknown-fields),
+// because a dropped typo there would loosen a policy in silence; internal/compile decodes both strictly and refuses.
+//
+// +kubebuilder:object:generate=true
+// +groupName=pratique.dev
+package v1alpha1

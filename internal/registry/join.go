@@ -1,0 +1,91 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// flights lets many who ask for the same thing at once wait for one answer. The work outlives whoever asked first: it
+// ends with its own time-out. A result is handed to those who waited and not kept. The zero flights are ready for use.
+type flights[K comparable, V any] struct {
+	mu    sync.Mutex
+	calls map[K]*flight[V]
+}
+
+type flight[V any] struct {
+	done  chan struct{} // closed when value and err are there
+	value V
+	err   error
+}
+
+// do returns what work returns, having started it unless it runs already for this key. When ctx ends first, the work
+// goes on for the others.
+func (f *flights[K, V]) do(ctx context.Context, key K, timeout time.Duration, guard panicGuard, work func(context.Context) (V, error)) (V, error) {
+	f.mu.Lock()
+	call, running := f.calls[key]
+	if !running {
+		if f.calls == nil {
+			f.calls = map[K]*flight[V]{}
+		}
+		call = &flight[V]{done: make(chan struct{})}
+		f.calls[key] = call
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		go func() {
+			defer cancel()
+			call.err = guard.run(func() (err error) {
+				call.value, err = work(detached)
+				return err
+			})
+			f.mu.Lock()
+			delete(f.calls, key)
+			f.mu.Unlock()
+			close(call.done)
+		}()
+	}
+	f.mu.Unlock()
+	select {
+	case <-call.done:
+		return call.value, call.err
+	case <-ctx.Done():
+		var none V
+		return none, failureOf(ctx.Err())
+	}
+}
+
+// panicGuard turns a panic into an error, and reports it.
+type panicGuard struct {
+	report func(value any, stack []byte) // may be nil
+}
+
+// run calls work. A panic in it comes out as a failure that says nothing about the image.
+func (g panicGuard) run(work func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			if g.report != nil {
+				g.report(value, debug.Stack())
+			}
+			err = refuse(verify.Unavailable, "internal error while reading the registry: %s", printable(fmt.Sprint(value)))
+		}
+	}()
+	return work()
+}
+
+// each calls the works side by side and returns when all are done, with their errors in the same order.
+func (g panicGuard) each(works ...func() error) []error {
+	errs := make([]error, len(works))
+	var wg sync.WaitGroup
+	for i, work := range works {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			errs[i] = g.run(work)
+		}()
+	}
+	wg.Wait()
+	return errs
+}

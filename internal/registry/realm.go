@@ -1,0 +1,148 @@
+package registry
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// realms say which token services may be sent a registry's credentials: those on the registry's own site, and those
+// named for it. The registry itself names the service in its challenge, and so does whoever speaks in its place.
+type realms map[string][]string // registry -> further hosts
+
+// check judges a request to a token service. One that carries a secret goes to the registry's own site or a host named
+// for it; one that carries none may go anywhere over https, but not to hosts that are let through by name.
+func (r realms) check(rules rules, origin url.URL, to *url.URL, secret bool) error {
+	address := dialAddress(to.Scheme, to.Host)
+	plain := rules.plain.has(address)
+	switch {
+	case to.User != nil:
+		return refuse(verify.Forbidden, "a token service with credentials in its URL")
+	case to.Scheme != "https" && (to.Scheme != "http" || !plain):
+		return refuse(verify.Forbidden, "the token service %s by %s: only https", quote(to.Host), quote(to.Scheme))
+	case sameHost(&origin, to), sameSite(origin.Hostname(), to.Hostname()), r.named(origin.Host, to.Host):
+		return nil
+	case secret:
+		return refuse(verify.Forbidden, "the registry wants its credentials sent to %s, which isn't its own site", quote(to.Host))
+	case plain || rules.exempt.has(address):
+		return refuse(verify.Forbidden, "the token service %s, which is let through by name for its own images only", quote(to.Host))
+	}
+	return nil
+}
+
+func (r realms) named(registry, host string) bool {
+	for _, h := range r[registry] {
+		if strings.EqualFold(h, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameSite tells whether two hosts are run by the same people: the same host, or the same registrable domain under the
+// public suffix list. Where that list has no word, as under .internal or in a cluster, they have to be siblings: the
+// same name but for the first label. Addresses are the same site only as themselves.
+func sameSite(a, b string) bool {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	if a == b {
+		return true
+	}
+	if isAddress(a) || isAddress(b) {
+		return false
+	}
+	if suffix, listed := publicsuffix.PublicSuffix(a); !listed && !strings.Contains(suffix, ".") {
+		_, parentA, _ := strings.Cut(a, ".")
+		_, parentB, _ := strings.Cut(b, ".")
+		return parentA == parentB && strings.Contains(parentA, ".")
+	}
+	siteA, errA := publicsuffix.EffectiveTLDPlusOne(a)
+	siteB, errB := publicsuffix.EffectiveTLDPlusOne(b)
+	return errA == nil && errB == nil && siteA == siteB
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// errOtherScheme answers ggcr where it tries the scheme that a registry isn't spoken to by.
+var errOtherScheme = errors.New("not the scheme of this registry")
+
+// watch stands between ggcr's login and the network. It holds ggcr to our rules, and keeps what went wrong, because
+// ggcr's own errors repeat the token service's words, in which secrets may be.
+type watch struct {
+	next  http.RoundTripper
+	allow func(to *url.URL, secret bool) error
+	now   func() time.Time
+
+	mu     sync.Mutex // ggcr may ping from two goroutines
+	asked  int
+	failed *failure
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
+	// A secret is in the header, or in the form of an OAuth2 request.
+	if err := w.allow(req.URL, req.Header.Get("Authorization") != "" || req.Method != http.MethodGet); err != nil {
+		if !errors.Is(err, errOtherScheme) {
+			w.keep(failureOf(err))
+		}
+		return nil, err
+	}
+	w.mu.Lock()
+	w.asked++
+	w.mu.Unlock()
+	resp, err := w.next.RoundTrip(req)
+	switch {
+	case err != nil:
+		w.keep(failureOf(err))
+	case resp.StatusCode >= http.StatusBadRequest:
+		f := &failure{status: resp.StatusCode, text: statusText(resp.StatusCode)}
+		fill(f, resp.Header, w.now())
+		w.keep(f)
+	}
+	return resp, err
+}
+
+func (w *watch) keep(f *failure) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = f
+}
+
+// quiet tells whether nothing was sent yet.
+func (w *watch) quiet() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked == 0
+}
+
+// hops counts the redirects behind a request.
+func (w *watch) hops(*url.URL, *url.URL) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
+}
+
+// explain says what a login failed of.
+func (w *watch) explain(what string, err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed == nil {
+		if f := failureOf(err); f.cause != nil && ctxError(f.cause) {
+			return f
+		}
+		return refuse(verify.Malformed, "%s: what it answered can't be used", what)
+	}
+	f := *w.failed
+	f.text = what + ": " + f.text
+	return &f
+}

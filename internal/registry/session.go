@@ -1,0 +1,193 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// Bounds of what is remembered of logins.
+const (
+	// maxSessions bounds the sessions held, a token of some kilobytes each.
+	maxSessions = 4096
+	// maxChallenges bounds the registries whose way of authenticating is remembered.
+	maxChallenges = 1024
+	// challengeAge is how long it is: it changes with a registry's configuration, and a failing login forgets it at once.
+	challengeAge = time.Hour
+)
+
+// session is one login: what to send to one registry for one repository. It doesn't change; a new login is a new session.
+type session struct {
+	origin    url.URL   // scheme and host of the registry
+	header    string    // Authorization; empty for none
+	renewable bool      // a 401 may mean that it is worn out, so that another login may help
+	renewAt   time.Time // when to log in anew without being told; zero if the token service didn't say
+}
+
+// sessionKey is a credential and a repository, for tokens are given for one repository.
+type sessionKey struct {
+	secret     [sha256.Size]byte
+	repository string
+}
+
+// challenge is how a registry wants to be asked.
+type challenge struct {
+	*transport.Challenge
+	at time.Time
+}
+
+// logins makes and holds sessions. Ping and token exchange are ggcr's, over our own transport; what is sent
+// afterwards, and when a login is repeated, is decided here.
+type logins struct {
+	wire    *wire
+	rules   rules
+	realms  realms
+	limits  *limits
+	timeout time.Duration
+	guard   panicGuard
+	now     func() time.Time
+
+	sessions   *lru.Cache[sessionKey, *session]
+	challenges *lru.Cache[string, challenge]
+	joined     flights[sessionKey, *session]
+	pings      flights[string, challenge]
+}
+
+// session returns the session for a credential and a repository, logging in if there is none. A session that the
+// registry turned away is given as stale: whoever comes with it gets another one, and only the first of them logs in.
+// A failed login isn't kept.
+func (l *logins) session(ctx context.Context, repo name.Repository, s secret, stale *session) (*session, error) {
+	key := sessionKey{s.id(), repo.Name()}
+	if have := l.usable(key, stale); have != nil {
+		return have, nil
+	}
+	return l.joined.do(ctx, key, l.timeout, l.guard, func(ctx context.Context) (*session, error) {
+		if have := l.usable(key, stale); have != nil { // another login ended just before
+			return have, nil
+		}
+		made, err := l.login(ctx, repo, s, stale != nil)
+		if err != nil {
+			l.sessions.Remove(key)
+			return nil, err
+		}
+		l.sessions.Add(key, made)
+		return made, nil
+	})
+}
+
+func (l *logins) usable(key sessionKey, stale *session) *session {
+	have, ok := l.sessions.Get(key)
+	if !ok || have == stale || !have.renewAt.IsZero() && !l.now().Before(have.renewAt) {
+		return nil
+	}
+	return have
+}
+
+// login makes a session. Again says that the last one was turned away: then what the registry asks for may have
+// changed as well, and unless that is a token, which is got anew, the registry is asked.
+func (l *logins) login(ctx context.Context, repo name.Repository, s secret, again bool) (*session, error) {
+	registry := repo.RegistryStr()
+	origin := url.URL{Scheme: l.wire.plain.scheme(registry), Host: registry}
+	if s.registryToken != "" { // it is the result of a login
+		return &session{origin: origin, header: "Bearer " + s.registryToken}, nil
+	}
+	asked, ok := l.challenges.Get(registry)
+	if !ok || l.now().Sub(asked.at) >= challengeAge || again && !strings.EqualFold(asked.Scheme, "bearer") {
+		var err error
+		asked, err = l.pings.do(ctx, registry, l.timeout, l.guard, func(ctx context.Context) (challenge, error) {
+			return l.ping(ctx, origin)
+		})
+		if err != nil {
+			return nil, err
+		}
+		l.challenges.Add(registry, asked)
+	}
+	if !strings.EqualFold(asked.Scheme, "bearer") {
+		// Sent as well where no login was asked for: registries that anyone may read in part don't ask.
+		return &session{origin: origin, header: s.basic(), renewable: asked.Scheme == ""}, nil
+	}
+	made, err := l.exchange(ctx, repo, s, asked, origin)
+	if err != nil {
+		l.challenges.Remove(registry)
+	}
+	return made, err
+}
+
+// ping asks a registry how it wants to be asked.
+func (l *logins) ping(ctx context.Context, origin url.URL) (challenge, error) {
+	leave, err := l.limits.enter(ctx, origin.Host)
+	if err != nil {
+		return challenge{}, err
+	}
+	defer leave()
+	var options []name.Option
+	if origin.Scheme == "http" {
+		options = append(options, name.Insecure)
+	}
+	registry, err := name.NewRegistry(origin.Host, options...)
+	if err != nil {
+		return challenge{}, refuse(verify.Forbidden, "not a registry: %s", quote(origin.Host))
+	}
+	w := &watch{next: l.wire.of(origin.Host, KindPing, maxLogin), now: l.now}
+	w.allow = func(u *url.URL, _ bool) error {
+		if u.Scheme != origin.Scheme && u.Host == origin.Host && w.quiet() {
+			return errOtherScheme // ggcr tries https and http for some hosts; which one it is is known here
+		}
+		return l.rules.redirect(&origin, u, w.hops(u, &origin))
+	}
+	asked, err := transport.Ping(ctx, registry, w)
+	if err != nil {
+		return challenge{}, w.explain("login", err)
+	}
+	return challenge{asked, l.now()}, nil
+}
+
+// exchange gets a token for pulling from one repository.
+func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, asked challenge, origin url.URL) (*session, error) {
+	realm, err := url.Parse(asked.Parameters["realm"])
+	if err != nil || realm.Host == "" {
+		return nil, refuse(verify.Malformed, "the registry names no token service that could be asked: %s", quote(asked.Parameters["realm"]))
+	}
+	rule := func(u *url.URL, secret bool) error { return l.realms.check(l.rules, origin, u, secret) }
+	if err := rule(realm, !s.anonymous()); err != nil {
+		return nil, err
+	}
+	leave, err := l.limits.enter(ctx, origin.Host)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	w := &watch{next: l.wire.of(origin.Host, KindToken, maxLogin), now: l.now, allow: rule}
+	start := l.now()
+	token, err := transport.Exchange(ctx, repo.Registry, s.authenticator(), w, []string{repo.Scope(transport.PullScope)}, asked.Challenge)
+	if err != nil {
+		return nil, w.explain("token service "+printable(realm.Host), err)
+	}
+	value := token.AccessToken
+	if value == "" {
+		value = token.Token
+	}
+	made := &session{origin: origin, header: "Bearer " + value, renewable: true}
+	if token.ExpiresIn > 0 { // a tenth early, so that it doesn't end on its way
+		made.renewAt = start.Add(time.Duration(token.ExpiresIn) * time.Second * 9 / 10)
+	}
+	return made, nil
+}
+
+// basic returns the Authorization header of RFC 7617, empty if the secret is no user and password.
+func (s secret) basic() string {
+	if s.username == "" || s.password == "" {
+		return ""
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(s.username+":"+s.password))
+}

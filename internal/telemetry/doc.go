@@ -1,0 +1,8 @@
+// Package telemetry keeps what the webhook did: metrics for those who run it and the decision log for those who audit it.
+//
+// The packages that decide don't know it. They declare what they want to tell (admission.Recorder, verify.Options.Observe,
+// registry's hook), and cmd/webhook hands them a Telemetry.
+//
+// Labels are bounded: webhook, decision, requirement, outcome, reason, kind. No metric has an image, a namespace or a
+// registry as a label, for whoever may create Pods could make as many of those as they like.
+package telemetry

@@ -1,0 +1,105 @@
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/pratique-dev/pratique/pkg/policy"
+)
+
+// WebhookPolicies is the name of the webhook that judges our own objects.
+const WebhookPolicies = "policies.pratique.dev"
+
+// Policies answers AdmissionReviews of our own objects: it is the handler of /validate-policy. A policy that could not be used is
+// refused here, with the field and the cure, rather than later with the Pods that it matches.
+type Policies struct {
+	// Check reads an object strictly and returns what is wrong with it, and what its author should know.
+	Check    func(raw []byte) (problems, warnings []string)
+	Recorder Recorder
+	// Clock tells the time; nil means time.Now.
+	Clock func() time.Time
+}
+
+// Validate tells what the handler lacks.
+func (h *Policies) Validate() error {
+	if h.Check == nil || h.Recorder == nil {
+		return errors.New("the handler of policies needs a check and a recorder")
+	}
+	return nil
+}
+
+// Handle implements admission.Handler.
+func (h *Policies) Handle(_ context.Context, req admission.Request) admission.Response {
+	clock := h.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	start := clock()
+	resp, d := h.answer(req)
+	rec := record(req, WebhookPolicies, d, start, clock().Sub(start))
+	h.Recorder.Record(rec)
+	return resp
+}
+
+func (h *Policies) answer(req admission.Request) (admission.Response, Decision) {
+	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+		d := Refuse(policy.InvalidRequest, "this webhook judges CREATE and UPDATE of policies and was sent "+string(req.Operation))
+		return respond(d), d
+	}
+	if len(req.Object.Raw) == 0 {
+		d := Refuse(policy.InvalidRequest, "there is no object in the request")
+		return respond(d), d
+	}
+	if specUnchanged(req) {
+		return admission.Allowed(""), Decision{Unchanged: true}
+	}
+	problems, warnings := h.Check(req.Object.Raw)
+	for i, w := range warnings {
+		warnings[i] = bound(ascii(w), maxWarning)
+	}
+	if len(problems) == 0 {
+		resp := admission.Allowed("")
+		resp.Warnings = within(warnings, maxWarnings)
+		resp.AuditAnnotations = map[string]string{"decision": "allowed"}
+		return resp, Decision{Unchanged: true}
+	}
+	var b strings.Builder
+	b.WriteString(string(policy.InvalidPolicy) + ": this policy could not be used")
+	for _, p := range problems {
+		line := "\n  " + bound(ascii(p), maxLine)
+		if b.Len()+len(line) > maxMessage-maxLine {
+			b.WriteString("\n  and more")
+			break
+		}
+		b.WriteString(line)
+	}
+	d := Refuse(policy.InvalidPolicy, strings.Join(problems, "; "))
+	resp := admission.Denied("")
+	resp.Result.Message, resp.Result.Code = b.String(), http.StatusForbidden
+	resp.AuditAnnotations = d.Annotations()
+	resp.Warnings = within(warnings, maxWarnings)
+	return resp, d
+}
+
+// specUnchanged tells that an update leaves the spec as it is: labels, finalizers and the like can be changed on an object that
+// today's rules would refuse.
+func specUnchanged(req admission.Request) bool {
+	if req.Operation != admissionv1.Update {
+		return false
+	}
+	var now, before struct {
+		Spec any `json:"spec"`
+	}
+	if json.Unmarshal(req.Object.Raw, &now) != nil || json.Unmarshal(req.OldObject.Raw, &before) != nil {
+		return false
+	}
+	return now.Spec != nil && reflect.DeepEqual(now.Spec, before.Spec)
+}

@@ -1,0 +1,229 @@
+package policy
+
+import (
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// Mode says what a refusal does. The zero value enforces.
+type Mode uint8
+
+// The modes.
+const (
+	Enforce Mode = iota // the request is refused
+	Warn                // the request passes, its author sees a warning
+	Audit               // the request passes, the audit log tells
+)
+
+// String returns the mode as policies write it.
+func (m Mode) String() string {
+	switch m {
+	case Warn:
+		return "Warn"
+	case Audit:
+		return "Audit"
+	case Enforce:
+	}
+	return "Enforce"
+}
+
+// Action is what a policy does with the images that it matches. The zero value makes it unusable.
+type Action uint8
+
+// The actions.
+const (
+	ActionNone    Action = iota // nobody said: it refuses
+	ActionRequire               // they must satisfy its requirements
+	ActionAllow                 // they need no papers, as far as it goes
+	ActionDeny                  // they are refused
+)
+
+// Name names a policy: Namespace is empty for a cluster's.
+type Name struct {
+	Namespace string
+	Name      string
+}
+
+// String returns namespace/name, or the name alone.
+func (n Name) String() string {
+	if n.Namespace == "" {
+		return n.Name
+	}
+	return n.Namespace + "/" + n.Name
+}
+
+// Policy is a compiled policy. It isn't changed once made, and is safe to share.
+type Policy struct {
+	Name       Name
+	Mode       Mode
+	Images     Matcher
+	References References
+	Action     Action
+	// Because is the reason given with allow and deny, shown to people.
+	Because string
+	// Requirements are those of ActionRequire.
+	Requirements []Requirement
+	// Unusable says why the policy can't be used. Such a policy refuses what it matches.
+	Unusable string
+	// MatchesAll makes an unusable policy, whose images can't be read, match everything.
+	MatchesAll bool
+	// KeysNotReadAgain says that referenced keys could not be read again; those read before are in use.
+	KeysNotReadAgain string
+	// Digest identifies what the policy asks for: sha256 of the RFC 8785 JSON of its authorities and requirements.
+	Digest string
+}
+
+// Requirement is one thing that a policy wants of an image. Each kind has a file of its own.
+type Requirement interface {
+	// Name is the requirement's field in the policy.
+	Name() string
+	// Authorities are those whose findings Judge wants, in that order.
+	Authorities() []verify.Authority
+	// Judge says what comes of the requirement for a digest, from one Findings for each of Authorities.
+	Judge(digest v1.Hash, findings []verify.Findings) Result
+}
+
+// Image is what a policy judges.
+type Image struct {
+	Reference Reference
+	// Digest is the one that will run, resolved; the zero Hash if that isn't known.
+	Digest v1.Hash
+	// Unresolved says why Digest isn't known, once that was tried.
+	Unresolved *verify.FetchError
+}
+
+func (i Image) resolved() bool { return i.Digest != v1.Hash{} }
+
+// Knowledge returns what an authority is known to have said about the image that is being judged.
+type Knowledge func(verify.Authority) verify.Findings
+
+// Authorities returns all the authorities whose findings Judge wants.
+func (p *Policy) Authorities() []verify.Authority {
+	if p.Unusable != "" || p.Action != ActionRequire {
+		return nil
+	}
+	var out []verify.Authority
+	for _, r := range p.Requirements {
+		out = append(out, r.Authorities()...)
+	}
+	return out
+}
+
+// Match tells whether the policy is about a reference. An unusable one whose images can't be read is about everything.
+func (p *Policy) Match(r Reference, digest v1.Hash) Match {
+	if p.MatchesAll {
+		return MatchYes
+	}
+	return p.Images.Match(r, digest)
+}
+
+// NeedsDigest tells whether Judge can say more once the digest is known.
+func (p *Policy) NeedsDigest(r Reference) bool {
+	if p.Unusable != "" || !r.ByTag() {
+		return false
+	}
+	return p.Action == ActionRequire || p.Action == ActionAllow && p.References.Tags == TagsDeny
+}
+
+// Judge returns the verdict on an image that the policy matches.
+func (p *Policy) Judge(img Image, know Knowledge) Verdict {
+	v := Verdict{Policy: p.Name, Mode: p.Mode, Digest: p.Digest}
+	if p.Unusable != "" {
+		v.add(Result{Requirement: "policy", Reason: PolicyUnusable, Detail: p.Unusable})
+		return v
+	}
+	if p.Images.Match(img.Reference, img.Digest) == MatchByDigest {
+		v.add(unresolved("images", img)) // whether it matches hangs on a digest that nobody knows
+		return v
+	}
+	switch p.Action {
+	case ActionDeny:
+		v.add(Result{Requirement: "deny", Outcome: Violated, Reason: DeniedByPolicy, Detail: p.Because})
+		return v
+	case ActionAllow:
+		v.add(Result{Requirement: "allow", Outcome: Exempt, Reason: AllowedByPolicy, Detail: p.Because})
+	case ActionRequire:
+		p.require(&v, img, know)
+	case ActionNone:
+		v.add(Result{Requirement: "policy", Reason: PolicyUnusable, Detail: "it says neither require nor allow nor deny"})
+	}
+	bad, warning := p.References.judge(img)
+	if bad != nil {
+		v.add(*bad)
+	}
+	if warning != nil {
+		v.Warnings = append(v.Warnings, *warning)
+	}
+	if p.KeysNotReadAgain != "" {
+		v.Warnings = append(v.Warnings, Warning{Reason: KeyNotReadAgain, Text: p.KeysNotReadAgain})
+	}
+	return v
+}
+
+// require judges every requirement, so that all reasons reach the user at once.
+func (p *Policy) require(v *Verdict, img Image, know Knowledge) {
+	if len(p.Requirements) == 0 {
+		v.add(Result{Requirement: "require", Reason: PolicyUnusable, Detail: "it requires nothing"})
+		return
+	}
+	for _, r := range p.Requirements {
+		if !img.resolved() {
+			v.add(unresolved(r.Name(), img))
+			continue
+		}
+		authorities := r.Authorities()
+		findings := make([]verify.Findings, len(authorities))
+		for i, a := range authorities {
+			findings[i] = know(a)
+			if findings[i].Stale {
+				v.stale(findings[i])
+			}
+		}
+		v.add(r.Judge(img.Digest, findings))
+	}
+}
+
+func unresolved(requirement string, img Image) Result {
+	if img.Unresolved == nil {
+		return Result{Requirement: requirement, Reason: RegistryUnavailable, Detail: "its digest was not resolved"}
+	}
+	return Result{Requirement: requirement, Reason: reasonOf(img.Unresolved), Detail: "could not resolve the tag: " + img.Unresolved.Error()}
+}
+
+// Refuse returns the verdict of a policy on something that can't even be judged.
+func (p *Policy) Refuse(outcome Outcome, reason Reason, detail string) Verdict {
+	if outcome.Passes() {
+		outcome = Undetermined
+	}
+	v := Verdict{Policy: p.Name, Mode: p.Mode, Digest: p.Digest}
+	v.add(Result{Requirement: "image", Outcome: outcome, Reason: reason, Detail: detail})
+	return v
+}
+
+// Summary describes what the policy asks for, in one line.
+func (p *Policy) Summary() string {
+	switch p.Action {
+	case ActionAllow:
+		return "allow: " + p.Because
+	case ActionDeny:
+		return "deny: " + p.Because
+	case ActionRequire:
+		text := "require"
+		for i, r := range p.Requirements {
+			sep := ", "
+			if i == 0 {
+				sep = " "
+			}
+			text += sep + r.Name()
+			if s, ok := r.(fmt.Stringer); ok {
+				text += " " + s.String()
+			}
+		}
+		return text
+	case ActionNone:
+	}
+	return "unusable"
+}

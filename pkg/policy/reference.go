@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// MaxReference bounds a reference, in bytes: a repository may have 255, a tag 128, a digest 71, and a host 253.
+const MaxReference = 1024
+
+// Reference is an image as a Pod writes it, understood alike by the parser of kubelet and containerd
+// (distribution/reference) and by the one that fetches (ggcr). The zero Reference names nothing.
+type Reference struct {
+	written  string
+	host     string // canonical, for matching
+	path     string
+	tag      string // as written, "latest" where neither tag nor digest is; empty beside a lone digest
+	digest   v1.Hash
+	fetch    name.Repository
+	explicit bool
+}
+
+// hubHosts are the names under which Docker Hub answers. They are one registry, and so one for a policy.
+func canonicalHost(host string) string {
+	switch host {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		return "docker.io"
+	}
+	return strings.TrimSuffix(host, ":443")
+}
+
+// ParseReference reads a reference. It accepts only what both parsers accept and agree on, for a reference that we read
+// one way and the kubelet another would be checked in one place and run from another (security.md rows 33 to 38).
+func ParseReference(s string) (Reference, error) {
+	if len(s) > MaxReference {
+		return Reference{}, fmt.Errorf("reference of %d bytes: at most %d", len(s), MaxReference)
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return Reference{}, errors.New("reference has a character that isn't printable ASCII")
+		}
+	}
+	theirs, err := reference.ParseDockerRef(s)
+	if err != nil {
+		return Reference{}, fmt.Errorf("kubelet would not take it: %w", err)
+	}
+	ours, err := name.ParseReference(s, name.WeakValidation)
+	if err != nil {
+		return Reference{}, fmt.Errorf("not a reference: %w", err)
+	}
+	ref := Reference{written: s, fetch: ours.Context(), path: ours.Context().RepositoryStr()}
+	ref.host = canonicalHost(ours.Context().RegistryStr())
+	if host := ours.Context().RegistryStr(); host != strings.ToLower(host) {
+		return Reference{}, fmt.Errorf("registry host %q: write it in lower case", host)
+	}
+	if theirHost := canonicalHost(reference.Domain(theirs)); theirHost != ref.host {
+		return Reference{}, fmt.Errorf("registry is ambiguous: %q or %q", theirHost, ref.host)
+	}
+	if theirPath := reference.Path(theirs); theirPath != ref.path {
+		return Reference{}, fmt.Errorf("repository is ambiguous: %q or %q", theirPath, ref.path)
+	}
+	if err := ref.readTagAndDigest(s, theirs, ours); err != nil {
+		return Reference{}, err
+	}
+	return ref, nil
+}
+
+// readTagAndDigest takes both as written: the parsers drop a tag that stands beside a digest.
+func (r *Reference) readTagAndDigest(s string, theirs reference.Named, ours name.Reference) error {
+	if d, ok := theirs.(reference.Digested); ok {
+		if d.Digest().Algorithm() != "sha256" {
+			return fmt.Errorf("digest by %s: only sha256 is verified", d.Digest().Algorithm())
+		}
+		h, err := v1.NewHash(d.Digest().String())
+		if err != nil {
+			return err
+		}
+		r.digest = h
+	}
+	if od, ok := ours.(name.Digest); ok != (r.digest != v1.Hash{}) || ok && od.DigestStr() != r.digest.String() {
+		return errors.New("digest is ambiguous")
+	}
+	rest, _, _ := strings.Cut(s, "@")
+	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
+		r.tag, r.explicit = rest[i+1:], true
+	} else if r.digest == (v1.Hash{}) {
+		r.tag = "latest"
+	}
+	if ot, ok := ours.(name.Tag); ok && ot.TagStr() != r.tag {
+		return errors.New("tag is ambiguous")
+	}
+	if tt, ok := theirs.(reference.Tagged); ok && tt.Tag() != r.tag {
+		return errors.New("tag is ambiguous")
+	}
+	return nil
+}
+
+// String returns the reference as it was written.
+func (r Reference) String() string { return r.written }
+
+// Host returns the registry by its canonical name, for matching: Docker Hub's names are docker.io, and :443 is dropped.
+func (r Reference) Host() string { return r.host }
+
+// Path returns the repository's path within the registry.
+func (r Reference) Path() string { return r.path }
+
+// Repository returns where to fetch from.
+func (r Reference) Repository() name.Repository { return r.fetch }
+
+// Tag returns the tag as written, also beside a digest; "latest" where neither is written; empty beside a lone digest.
+func (r Reference) Tag() string { return r.tag }
+
+// Digest returns the digest as written; ok is false where there is none.
+func (r Reference) Digest() (h v1.Hash, ok bool) { return r.digest, r.digest != v1.Hash{} }
+
+// ByTag tells that only a tag says which image is meant.
+func (r Reference) ByTag() bool { return r.digest == v1.Hash{} }

@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// UnmatchedRule says what becomes of an image in a namespace that no enforcing policy closes. The zero value refuses it.
+type UnmatchedRule uint8
+
+// The rules.
+const (
+	UnmatchedDeny UnmatchedRule = iota
+	UnmatchedWarn
+	UnmatchedAllow
+)
+
+// Set is the policies of one namespace.
+type Set struct {
+	// Cluster are the ClusterImagePolicies that select the namespace.
+	Cluster []*Policy
+	// Namespaced are the namespace's own ImagePolicies.
+	Namespaced []*Policy
+	// Unmatched is the install's rule for namespaces that nothing closes.
+	Unmatched UnmatchedRule
+}
+
+// All returns every policy of the namespace.
+func (s Set) All() []*Policy {
+	out := make([]*Policy, 0, len(s.Cluster)+len(s.Namespaced))
+	return append(append(out, s.Cluster...), s.Namespaced...)
+}
+
+// Selection is what a Set has to say about one image.
+type Selection struct {
+	// Policies are those that match, all of which must pass.
+	Policies []*Policy
+	// NeedsDigest says that a policy's match hangs on a digest that isn't known: resolve it and select again.
+	NeedsDigest bool
+	// Unmatched is the verdict on an image that no policy of the closing level matches; nil where one does.
+	Unmatched *Verdict
+}
+
+// Verdicts is how many verdicts there must be on the image. It is never zero: nothing passes for want of a verdict.
+func (s Selection) Verdicts() int {
+	n := len(s.Policies)
+	if s.Unmatched != nil {
+		n++
+	}
+	return n
+}
+
+// Select returns the policies that are about an image, and the verdict that a namespace's being closed gives.
+//
+// A namespace is closed at the level that closes it. Where a cluster policy enforces, an image that no enforcing cluster policy
+// matches is refused; where only the namespace's policies enforce, one of those must match. Warn and Audit close nothing and
+// open nothing.
+func (s Set) Select(r Reference, digest v1.Hash) Selection {
+	var sel Selection
+	pick := func(policies []*Policy) (closes, matches bool) {
+		for _, p := range policies {
+			closes = closes || p.Mode == Enforce
+			switch p.Match(r, digest) {
+			case MatchNo:
+				continue
+			case MatchByDigest:
+				sel.NeedsDigest = true
+			case MatchYes:
+			}
+			sel.Policies = append(sel.Policies, p)
+			matches = matches || p.Mode == Enforce
+		}
+		return closes, matches
+	}
+	clusterCloses, clusterMatches := pick(s.Cluster)
+	nsCloses, nsMatches := pick(s.Namespaced)
+	switch {
+	case clusterCloses && !clusterMatches:
+		sel.Unmatched = unmatched(Enforce, "no enforcing ClusterImagePolicy is about this image")
+	case clusterCloses:
+	case nsCloses && !nsMatches:
+		sel.Unmatched = unmatched(Enforce, "no enforcing ImagePolicy of the namespace is about this image")
+	case nsCloses:
+	default:
+		sel.Unmatched = s.open()
+	}
+	return sel
+}
+
+// open is the verdict in a namespace that no enforcing policy closes.
+func (s Set) open() *Verdict {
+	switch s.Unmatched {
+	case UnmatchedAllow:
+		return &Verdict{Results: []Result{{
+			Requirement: "policy", Outcome: Exempt, Reason: NoPolicyInForce, Detail: "no policy is enforced in the namespace",
+		}}}
+	case UnmatchedWarn:
+		return unmatched(Warn, "no policy is enforced in the namespace")
+	case UnmatchedDeny:
+	}
+	return unmatched(Enforce, "no policy is enforced in the namespace, and this install refuses such images")
+}
+
+func unmatched(mode Mode, why string) *Verdict {
+	return &Verdict{Mode: mode, Results: []Result{{
+		Requirement: "policy", Outcome: Violated, Reason: NoPolicyMatches, Detail: why,
+	}}}
+}
+
+// SelectInvalid returns the selection for an image whose reference can't be parsed: it counts as matched by every policy.
+func (s Set) SelectInvalid() Selection {
+	sel := Selection{Policies: s.All()}
+	for _, p := range sel.Policies {
+		if p.Mode == Enforce {
+			return sel
+		}
+	}
+	sel.Unmatched = s.open()
+	return sel
+}
+
+// ParseUnmatchedRule reads Deny, Warn or Allow.
+func ParseUnmatchedRule(s string) (UnmatchedRule, error) {
+	switch s {
+	case "Deny":
+		return UnmatchedDeny, nil
+	case "Warn":
+		return UnmatchedWarn, nil
+	case "Allow":
+		return UnmatchedAllow, nil
+	}
+	return UnmatchedDeny, fmt.Errorf("%q: want Deny, Warn or Allow", s)
+}

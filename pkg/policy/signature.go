@@ -1,0 +1,162 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// MaxSigners bounds atLeast: no organisation has more people sign one image.
+const MaxSigners = 64
+
+// signature is the requirement that the image itself was signed.
+//
+//	by       the authorities that count
+//	atLeast  how many distinct signers are needed (default 1); a signer is a key, whatever its name and however often it signed
+//
+// A signature is a signature: a legacy simple signing payload, or a bundle whose predicate type is
+// https://sigstore.dev/cosign/sign/v1. An SBOM attestation by the same key is none. The subject is the digest that
+// runs: an index is signed as an index. It is existential: one that is there is enough, whatever else is there or
+// can't be read; but that none is there can be said only when every place answered.
+type signature struct {
+	by      []verify.Authority
+	atLeast int
+}
+
+// NewSignature returns the requirement of signatures by at least so many distinct signers among the authorities.
+func NewSignature(by []verify.Authority, atLeast int) (Requirement, error) {
+	if len(by) == 0 {
+		return nil, errors.New("by: names no authority, so nobody could satisfy it")
+	}
+	if atLeast < 1 || atLeast > MaxSigners {
+		return nil, fmt.Errorf("atLeast: %d, want 1 to %d", atLeast, MaxSigners)
+	}
+	keys := map[verify.Fingerprint]bool{}
+	for _, a := range by {
+		for _, k := range a.Keys() {
+			keys[k.Fingerprint()] = true
+		}
+	}
+	if len(keys) < atLeast {
+		return nil, fmt.Errorf("atLeast: %d signers, but the authorities have %d distinct keys, so nobody could satisfy it", atLeast, len(keys))
+	}
+	return signature{by: by, atLeast: atLeast}, nil
+}
+
+// Name implements Requirement.
+func (s signature) Name() string { return "signature" }
+
+// Authorities implements Requirement.
+func (s signature) Authorities() []verify.Authority { return s.by }
+
+// String says by whom and how many.
+func (s signature) String() string {
+	if s.atLeast == 1 {
+		return "by " + s.names(" or ")
+	}
+	return fmt.Sprintf("by %d of %s", s.atLeast, s.names(", "))
+}
+
+func (s signature) names(sep string) string {
+	var names []string
+	for _, a := range s.by {
+		names = append(names, a.Name())
+	}
+	return strings.Join(names, sep)
+}
+
+// Judge implements Requirement.
+func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
+	if len(findings) != len(s.by) {
+		return Result{Requirement: s.Name(), Reason: InternalError, Detail: "findings are missing"}
+	}
+	signers := map[verify.Fingerprint]string{}
+	var unanswered *verify.FetchError
+	for i, f := range findings {
+		for _, e := range f.Evidence {
+			if e.Subject() == digest && e.Authority() == s.by[i].Fingerprint() && e.PredicateType() == verify.CosignSign {
+				signers[e.Signer()] = s.by[i].Name()
+			}
+		}
+		if len(f.Unanswered) > 0 && unanswered == nil {
+			unanswered = f.Unanswered[0]
+		}
+	}
+	r := Result{Requirement: s.Name()}
+	switch {
+	case len(signers) >= s.atLeast:
+		r.Outcome, r.Reason, r.Detail = Satisfied, Verified, describe(signers)
+	case unanswered != nil:
+		r.Reason, r.Detail = reasonOf(unanswered), unanswered.Error()
+	case len(signers) > 0:
+		r.Outcome, r.Reason = Violated, TooFewSigners
+		r.Detail = fmt.Sprintf("%s of at least %d: %s", count(len(signers), "signer"), s.atLeast, describe(signers))
+	default:
+		r.Outcome, r.Reason, r.Detail = Violated, NoTrustedSignature, s.nearest(findings)
+	}
+	return r
+}
+
+func describe(signers map[verify.Fingerprint]string) string {
+	var parts []string
+	for key, name := range signers {
+		parts = append(parts, fmt.Sprintf("%s (key %s)", name, short(key.String())))
+	}
+	// Sorted, so that the same knowledge always reads the same.
+	slices.Sort(parts)
+	return "by " + strings.Join(parts, ", ")
+}
+
+// nearest tells what was found instead, the nearest first.
+func (s signature) nearest(findings []verify.Findings) string {
+	who := s.names(" or ")
+	f := findings[0]
+	for _, other := range findings[1:] {
+		if len(other.Misses) > len(f.Misses) {
+			f = other
+		}
+	}
+	for _, e := range f.Evidence {
+		if e.PredicateType() != verify.CosignSign {
+			return fmt.Sprintf("no signature by %s; found its attestation of type %s, which is not a signature", who, printable(e.PredicateType()))
+		}
+	}
+	if len(f.Misses) == 0 {
+		return fmt.Sprintf("not signed: no signature found, wanted one by %s", who)
+	}
+	m := f.Misses[0]
+	found := fmt.Sprintf("%s found, none by %s", count(f.Seen, "paper"), who)
+	switch m.Reason {
+	case verify.MissOtherSubject:
+		return fmt.Sprintf("%s; nearest: a signature (%s) for another digest, %s", found, m.Form, short(printable(m.Claimed)))
+	case verify.MissOtherSigner:
+		n := 0
+		for _, x := range f.Misses {
+			if x.Reason == verify.MissOtherSigner {
+				n++
+			}
+		}
+		text := fmt.Sprintf("%s found (%s), none by %s", count(n, "signature"), m.Form, who)
+		if m.Claimed != "" {
+			kind, print, _ := strings.Cut(printable(m.Claimed), " ")
+			text += "; nearest: " + strings.TrimSpace(kind+" "+short(print))
+		}
+		return text
+	case verify.MissOtherType:
+		return fmt.Sprintf("%s; nearest: an attestation of type %s, which is not a signature", found, printable(m.Claimed))
+	case verify.MissMalformed:
+	}
+	return fmt.Sprintf("%s; nearest: one that can't be read: %s", found, printable(m.Claimed))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

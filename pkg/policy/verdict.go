@@ -1,0 +1,79 @@
+package policy
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// Result is what came of one requirement. The zero Result is Undetermined.
+type Result struct {
+	// Requirement is the name of the requirement, or of the part of the policy that decided.
+	Requirement string
+	Outcome     Outcome
+	Reason      Reason
+	// Detail is for people: plain ASCII, one line, with the nearest miss.
+	Detail string
+}
+
+// Warning is told beside a verdict that passes.
+type Warning struct {
+	Reason Reason
+	Text   string
+}
+
+// Verdict is one image under one policy.
+type Verdict struct {
+	Policy Name
+	Mode   Mode
+	// Digest identifies what the policy asked for.
+	Digest   string
+	Results  []Result
+	Warnings []Warning
+	// Stale says that evidence from before was used since the registry fails.
+	Stale bool
+}
+
+func (v *Verdict) add(r Result) { v.Results = append(v.Results, r) }
+
+func (v *Verdict) stale(f verify.Findings) {
+	if v.Stale {
+		return
+	}
+	v.Stale = true
+	text := "the registry fails; judged by what was verified at " + f.ListedAt.UTC().Format(time.RFC3339)
+	v.Warnings = append(v.Warnings, Warning{Reason: EvidenceIsStale, Text: text})
+}
+
+// Outcome returns what decides: the worst of the results, and Undetermined where there are none.
+func (v Verdict) Outcome() Outcome {
+	if len(v.Results) == 0 {
+		return Undetermined
+	}
+	out := v.Results[0].Outcome
+	for _, r := range v.Results[1:] {
+		out = worse(out, r.Outcome)
+	}
+	return out
+}
+
+// Failing returns the results that don't pass, the worst first.
+func (v Verdict) Failing() []Result {
+	var out []Result
+	for _, r := range v.Results {
+		if !r.Outcome.Passes() {
+			out = append(out, r)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Result) int {
+		switch {
+		case a.Outcome == b.Outcome:
+			return 0
+		case a.Outcome == Violated:
+			return -1
+		}
+		return 1
+	})
+	return out
+}

@@ -1,0 +1,88 @@
+package verify
+
+import (
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// CosignSign is the predicate type by which a bundle is a signature: cosign 3 writes it (reference: cosign's
+// bundle specification). A legacy simple signing payload is given the same type here, for it says the same thing.
+const CosignSign = "https://sigstore.dev/cosign/sign/v1"
+
+// Form is how evidence was packed, for people.
+type Form string
+
+// The forms.
+const (
+	FormLegacy Form = "legacy"
+	FormBundle Form = "bundle"
+)
+
+// Evidence is a verified fact: this authority said something of this type about this digest. Only a Verifier makes it;
+// the zero Evidence is about no digest and by nobody.
+type Evidence struct {
+	subject       v1.Hash
+	authority     Fingerprint
+	signer        Fingerprint
+	predicateType string
+	form          Form
+	source        v1.Hash
+}
+
+// Subject is the digest that the evidence is about.
+func (e Evidence) Subject() v1.Hash { return e.subject }
+
+// Authority is the fingerprint of the authority that vouches.
+func (e Evidence) Authority() Fingerprint { return e.authority }
+
+// Signer identifies who signed, by key: an authority of several keys is several signers, and one key under two names is one.
+func (e Evidence) Signer() Fingerprint { return e.signer }
+
+// PredicateType is the full URI of what was said, from the signed bytes.
+func (e Evidence) PredicateType() string { return e.predicateType }
+
+// Form is how it was packed.
+func (e Evidence) Form() Form { return e.form }
+
+// Source is the digest of the object that it was read from.
+func (e Evidence) Source() v1.Hash { return e.source }
+
+// MissReason says why a candidate did not become evidence.
+type MissReason uint8
+
+// The reasons, the nearest first.
+const (
+	MissOtherSubject MissReason = iota + 1 // it is about another digest
+	MissOtherSigner                        // its signature isn't by any key of the authority
+	MissOtherType                          // it is about something else than what was sought
+	MissMalformed                          // it can't be read
+)
+
+// Miss is something that was found and not accepted. It is told to people, so that they need not search; as nothing in
+// it is verified, it is told as a claim.
+type Miss struct {
+	Reason  MissReason
+	Form    Form
+	Claimed string // what it says of itself: key hint, subject digest, predicate type, or what is wrong with it
+	Source  v1.Hash
+}
+
+// Findings is what one authority is known to have said about one digest.
+type Findings struct {
+	// Evidence holds what was verified.
+	Evidence []Evidence
+	// Misses holds what was found and not accepted, the nearest first, at most MaxMisses of them.
+	Misses []Miss
+	// Seen counts the papers that were there, whoever made them.
+	Seen int
+	// Unanswered lists what could not be read: while it isn't empty, absence means nothing.
+	Unanswered []*FetchError
+	// ListedAt is when the registry was last asked what there is.
+	ListedAt time.Time
+	// Stale says that the registry fails and Evidence is from before.
+	Stale bool
+}
+
+// MaxMisses bounds the misses kept with findings: enough to tell the nearest of each reason.
+const MaxMisses = 8

@@ -1,0 +1,183 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// gathered is all that a registry offers about an image, fetched once for everyone who asks.
+type gathered struct {
+	at         time.Time
+	seen       int
+	candidates []Candidate
+	misses     []Miss
+	unanswered []*FetchError
+}
+
+// fetchesAtOnce bounds the papers of one image that are fetched side by side.
+const fetchesAtOnce = 16
+
+// gather lists and fetches the papers of an image, once for all who ask at the same time. It goes on when a caller leaves.
+func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest) *gathered {
+	access := f.Access()
+	flight := fmt.Sprintf("%q %q %x", image.Context().Name(), image.DigestStr(), access)
+	work := context.WithoutCancel(ctx)
+	done := v.gathers.DoChan(flight, func() (res any, err error) {
+		defer v.recover(func(e error) { err = e })
+		work, cancel := context.WithTimeout(work, gatherTimeout)
+		defer cancel()
+		return v.gatherNow(work, f, image), nil
+	})
+	failed := func(err error) *gathered {
+		return &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}
+	}
+	select {
+	case <-ctx.Done():
+		return failed(fmt.Errorf("no answer in the time there was: %w", ctx.Err()))
+	case res := <-done:
+		g, ok := res.Val.(*gathered)
+		if res.Err != nil || !ok {
+			return failed(errors.Join(res.Err, errNothing(ok)))
+		}
+		return g
+	}
+}
+
+func errNothing(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errors.New("nothing was gathered")
+}
+
+func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) *gathered {
+	g := &gathered{at: v.clock()}
+	listing, err := f.List(ctx, image)
+	if err != nil {
+		g.unanswered = append(g.unanswered, asFetchError(err, PlaceManifest, image))
+		return g
+	}
+	g.unanswered = listing.Unanswered
+	g.seen = len(listing.Papers)
+	tooMany := func(n, most int, what string) *gathered {
+		g.unanswered = append(slices.Clone(g.unanswered), &FetchError{
+			Kind: TooMany, Host: image.RegistryStr(), Err: fmt.Errorf("%d papers %s: at most %d", n, what, most),
+		})
+		return g
+	}
+	if g.seen > MaxListed {
+		return tooMany(g.seen, MaxListed, "attached")
+	}
+	var wanted []Paper
+	for _, p := range listing.Papers {
+		if miss := p.notSignature(); miss != nil {
+			g.misses = append(g.misses, *miss)
+			continue
+		}
+		wanted = append(wanted, p)
+	}
+	if len(g.misses) > MaxMisses {
+		g.misses = g.misses[:MaxMisses]
+	}
+	if len(wanted) > MaxVerified {
+		return tooMany(len(wanted), MaxVerified, "to verify")
+	}
+	v.fetchAll(ctx, f, image, wanted, g)
+	return g
+}
+
+// fetchAll fetches papers side by side. One that isn't what it says it is is a miss; one that can't be read is unanswered.
+func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, papers []Paper, g *gathered) {
+	type result struct {
+		c   Candidate
+		err error
+	}
+	results := make([]result, len(papers))
+	slots := make(chan struct{}, fetchesAtOnce)
+	var wg sync.WaitGroup
+	for i, p := range papers {
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			defer v.recover(func(err error) { results[i].err = err })
+			results[i].c, results[i].err = f.Fetch(ctx, image, p)
+		}()
+	}
+	wg.Wait()
+	for i, r := range results {
+		if r.err == nil {
+			g.candidates = append(g.candidates, r.c)
+			continue
+		}
+		fe := asFetchError(r.err, papers[i].Place, image)
+		if fe.Kind == Malformed {
+			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(fe.Err.Error()), Source: papers[i].Digest})
+			continue
+		}
+		g.unanswered = append(slices.Clone(g.unanswered), fe)
+	}
+}
+
+func asFetchError(err error, place Place, image name.Digest) *FetchError {
+	var fe *FetchError
+	if errors.As(err, &fe) {
+		return fe
+	}
+	return &FetchError{Kind: Unavailable, Place: place, Host: image.RegistryStr(), Err: err}
+}
+
+// Annotations and media types by which a paper may say what it is. They are hints: what is left out by them is named as a
+// miss, and what has none is fetched and looked at.
+const (
+	bundlePredicateAnnotation = "dev.sigstore.bundle.predicateType"
+	legacyPredicateAnnotation = "predicateType"
+	bundleArtifactPrefix      = "application/vnd.dev.sigstore.bundle"
+)
+
+// notSignature tells a paper that says of itself that it is no signature. Registries without the referrers API,
+// and some tools, give no type or that of the empty config: those are looked at.
+func (p Paper) notSignature() *Miss {
+	other := func(form Form, claimed string) *Miss {
+		return &Miss{Reason: MissOtherType, Form: form, Claimed: clip(claimed), Source: p.Digest}
+	}
+	switch p.Kind {
+	case LegacySignature:
+		return nil
+	case LegacyAttestation:
+		if t := p.Annotations[legacyPredicateAnnotation]; t != CosignSign {
+			return other(FormLegacy, cmp.Or(t, "attestation"))
+		}
+		return nil
+	}
+	if t := p.Annotations[bundlePredicateAnnotation]; t != "" && t != CosignSign {
+		return other(FormBundle, t)
+	}
+	switch t := p.ArtifactType; {
+	case t == "", strings.HasPrefix(t, bundleArtifactPrefix), t == "application/vnd.oci.empty.v1+json",
+		t == "application/vnd.oci.image.config.v1+json", t == "application/vnd.docker.container.image.v1+json":
+		return nil
+	default:
+		return other("", t)
+	}
+}
+
+func hashOf(image name.Digest) (v1.Hash, error) {
+	h, err := v1.NewHash(image.DigestStr())
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	if h.Algorithm != "sha256" {
+		return v1.Hash{}, fmt.Errorf("digest by %s: only sha256 is verified", h.Algorithm)
+	}
+	return h, nil
+}

@@ -1,0 +1,258 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/singleflight"
+)
+
+// Freshness says how old findings may be.
+type Freshness uint8
+
+// The two that callers need.
+const (
+	// Held takes what is known, within ServeFor and RefreshFor: for a first look.
+	Held Freshness = iota
+	// Anew takes only what was listed within NothingFor: before anyone is refused.
+	Anew
+)
+
+// Event is something that a Verifier did, to be counted.
+type Event string
+
+// The events.
+const (
+	EventHit     Event = "hit"     // findings held were good enough
+	EventMiss    Event = "miss"    // the registry was asked
+	EventStale   Event = "stale"   // the registry fails, older evidence was served
+	EventRefresh Event = "refresh" // evidence was served and listed anew behind the request
+	EventEvicted Event = "evicted" // findings were dropped for want of room
+	EventPanic   Event = "panic"   // a verification panicked and became a refusal
+)
+
+// gatherTimeout bounds one gathering of papers, whoever waits for it: twice what any admission may wait.
+const gatherTimeout = 20 * time.Second
+
+// Options of a Verifier. The zero value is good.
+type Options struct {
+	// CacheBytes bounds the findings held; 0 means DefaultCacheBytes.
+	CacheBytes int64
+	// Clock tells the time; nil means time.Now.
+	Clock func() time.Time
+	// Observe is told what happens; nil means nobody. It must not block.
+	Observe func(Event)
+	// Panicked is given the value and stack of a recovered panic; nil means nobody.
+	Panicked func(value any, stack []byte)
+}
+
+// Verifier finds out what authorities said about digests, and remembers it. It is safe for concurrent use.
+type Verifier struct {
+	clock    func() time.Time
+	observe  func(Event)
+	panicked func(any, []byte)
+	cache    *cache
+	gathers  singleflight.Group
+	judges   singleflight.Group
+}
+
+// NewVerifier returns a Verifier that knows nothing yet.
+func NewVerifier(o Options) (*Verifier, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.CacheBytes < 0 {
+		return nil, errors.New("a cache of less than nothing")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Observe == nil {
+		o.Observe = func(Event) {}
+	}
+	if o.Panicked == nil {
+		o.Panicked = func(any, []byte) {}
+	}
+	c, err := newCache(o.CacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c}, nil
+}
+
+// Size returns the bytes and the number of findings held.
+func (v *Verifier) Size() (bytes int64, entries int) { return v.cache.size() }
+
+// Findings returns what each authority is known to have said about the image, in the authorities' order. The registry
+// is asked at most once for all of them and for everyone who asks at the same time; that question outlives any
+// one caller. What can't be learnt, for whatever reason, is in Findings.Unanswered, and never looks like "nothing found".
+func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, fresh Freshness) []Findings {
+	out := make([]Findings, len(authorities))
+	var ask []int
+	now := v.clock()
+	behind := false
+	for i, a := range authorities {
+		held, ok := v.cache.get(keyOf(f, image, a))
+		switch use := held.usable(now, fresh); {
+		case ok && use == useNow:
+			out[i] = held
+		case ok && use == useAndRefresh:
+			out[i], behind = held, true
+		default:
+			ask = append(ask, i)
+		}
+	}
+	if len(ask) == 0 {
+		v.observe(EventHit)
+		if behind {
+			v.refresh(ctx, f, image, authorities)
+		}
+		return out
+	}
+	v.observe(EventMiss)
+	g := v.gather(ctx, f, image)
+	for _, i := range ask {
+		out[i] = v.judge(f, image, authorities[i], g)
+	}
+	return out
+}
+
+func keyOf(f Fetcher, image name.Digest, a Authority) key {
+	return key{repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), authority: a.fingerprint}
+}
+
+type use uint8
+
+const (
+	useNot use = iota
+	useNow
+	useAndRefresh
+)
+
+// usable says what findings of their age are good for. An age below zero is a clock that was set back: they are not used.
+func (f Findings) usable(now time.Time, fresh Freshness) use {
+	age := now.Sub(f.ListedAt)
+	switch {
+	case f.ListedAt.IsZero() || age < 0:
+		return useNot
+	case age <= NothingFor:
+		return useNow
+	case fresh == Anew || len(f.Evidence) == 0:
+		return useNot
+	case age <= ServeFor:
+		return useNow
+	case age <= RefreshFor:
+		return useAndRefresh
+	}
+	return useNot
+}
+
+// refresh lists the papers anew behind the request.
+func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority) {
+	v.observe(EventRefresh)
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		defer v.recover(nil)
+		g := v.gather(ctx, f, image)
+		for _, a := range authorities {
+			v.judge(f, image, a, g)
+		}
+	}()
+}
+
+// judge examines what was gathered on behalf of one authority, once for all who wait, and keeps the findings if every place answered.
+func (v *Verifier) judge(f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
+	k := keyOf(f, image, a)
+	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
+	flight := fmt.Sprintf("%p %x %q %q %x", g, k.authority, k.repository, k.digest, k.access)
+	res, err, _ := v.judges.Do(flight, func() (res any, err error) {
+		defer v.recover(func(e error) { err = e })
+		held, ok := v.cache.get(k)
+		if ok && held.ListedAt.Equal(g.at) {
+			return held, nil
+		}
+		found := a.findings(image, g)
+		switch {
+		case len(g.unanswered) == 0:
+			for range v.cache.put(k, found) {
+				v.observe(EventEvicted)
+			}
+		case slices.ContainsFunc(g.unanswered, (*FetchError).Answer):
+			v.cache.remove(k) // the registry did answer: what was known before is no longer so
+		case ok && v.clock().Sub(held.ListedAt) <= KeepFor && len(held.Evidence) > 0:
+			v.observe(EventStale)
+			found.Evidence = union(found.Evidence, held.Evidence)
+			found.Stale, found.ListedAt = true, held.ListedAt
+		}
+		return found, nil
+	})
+	if err != nil {
+		return unknown(g.at, image, err)
+	}
+	found, ok := res.(Findings)
+	if !ok {
+		return unknown(g.at, image, errors.New("verification without a result"))
+	}
+	return found
+}
+
+// findings examines each candidate.
+func (a Authority) findings(image name.Digest, g *gathered) Findings {
+	f := Findings{ListedAt: g.at, Seen: g.seen, Unanswered: g.unanswered, Misses: slices.Clone(g.misses)}
+	subject, err := hashOf(image)
+	if err != nil {
+		f.Unanswered = append(slices.Clone(f.Unanswered), &FetchError{Kind: Malformed, Place: PlaceManifest, Err: err})
+		return f
+	}
+	for _, c := range g.candidates {
+		ev, miss := a.examine(subject, c)
+		if miss != nil {
+			f.Misses = append(f.Misses, *miss)
+			continue
+		}
+		f.Evidence = append(f.Evidence, ev)
+	}
+	slices.SortStableFunc(f.Misses, func(x, y Miss) int { return int(x.Reason) - int(y.Reason) })
+	if len(f.Misses) > MaxMisses {
+		f.Misses = slices.Clone(f.Misses[:MaxMisses])
+	}
+	return f
+}
+
+func union(a, b []Evidence) []Evidence {
+	out := slices.Clone(a)
+	for _, e := range b {
+		if !slices.Contains(out, e) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// unknown is what is said when something of ours failed.
+func unknown(at time.Time, image name.Digest, err error) Findings {
+	return Findings{ListedAt: at, Unanswered: []*FetchError{{
+		Kind: Unavailable, Place: PlaceManifest, Host: image.RegistryStr(), Err: err,
+	}}}
+}
+
+// ErrPanic marks a failure that was a panic.
+var ErrPanic = errors.New("internal error: a verification panicked")
+
+// recover turns a panic into an error: every goroutine of this package defers it.
+func (v *Verifier) recover(set func(error)) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	v.observe(EventPanic)
+	v.panicked(p, debug.Stack())
+	if set != nil {
+		set(ErrPanic)
+	}
+}
