@@ -85,25 +85,27 @@ func broken(err error) bool {
 		strings.Contains(text, "server closed idle connection")
 }
 
-// statusFailure says what an answer other than 200 means.
-func statusFailure(resp *http.Response, now time.Time) *failure {
-	f := &failure{status: resp.StatusCode, text: statusText(resp.StatusCode)}
-	switch code := resp.StatusCode; {
+// newStatus says what a status other than 200 means.
+func newStatus(code int, h http.Header, now time.Time) *failure {
+	f := &failure{status: code, text: strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))}
+	switch {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		f.kind = verify.Unauthorized
 	case code == http.StatusNotFound:
 		f.kind = verify.NotFound
 	case code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= 500:
-		f.again, f.wait = true, retryAfter(resp.Header, now)
-	}
-	if words := registryWords(resp); words != "" {
-		f.text += ": " + words
+		f.again, f.wait = true, retryAfter(h, now)
 	}
 	return f
 }
 
-func statusText(code int) string {
-	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
+// statusFailure says what an answer other than 200 means, with the registry's words.
+func statusFailure(resp *http.Response, now time.Time) *failure {
+	f := newStatus(resp.StatusCode, resp.Header, now)
+	if words := registryWords(resp); words != "" {
+		f.text += ": " + words
+	}
+	return f
 }
 
 // registryWords quotes the first error of a body in the form of the OCI distribution specification ("Error Codes").

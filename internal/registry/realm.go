@@ -1,13 +1,9 @@
 package registry
 
 import (
-	"errors"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/net/publicsuffix"
 
@@ -71,78 +67,4 @@ func sameSite(a, b string) bool {
 func isAddress(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err == nil
-}
-
-// errOtherScheme answers ggcr where it tries the scheme that a registry isn't spoken to by.
-var errOtherScheme = errors.New("not the scheme of this registry")
-
-// watch stands between ggcr's login and the network. It holds ggcr to our rules, and keeps what went wrong, because
-// ggcr's own errors repeat the token service's words, in which secrets may be.
-type watch struct {
-	next  http.RoundTripper
-	allow func(to *url.URL, secret bool) error
-	now   func() time.Time
-
-	mu     sync.Mutex // ggcr may ping from two goroutines
-	asked  int
-	failed *failure
-}
-
-// RoundTrip implements http.RoundTripper.
-func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
-	// A secret is in the header, or in the form of an OAuth2 request.
-	if err := w.allow(req.URL, req.Header.Get("Authorization") != "" || req.Method != http.MethodGet); err != nil {
-		if !errors.Is(err, errOtherScheme) {
-			w.keep(failureOf(err))
-		}
-		return nil, err
-	}
-	w.mu.Lock()
-	w.asked++
-	w.mu.Unlock()
-	resp, err := w.next.RoundTrip(req)
-	switch {
-	case err != nil:
-		w.keep(failureOf(err))
-	case resp.StatusCode >= http.StatusBadRequest:
-		f := &failure{status: resp.StatusCode, text: statusText(resp.StatusCode)}
-		fill(f, resp.Header, w.now())
-		w.keep(f)
-	}
-	return resp, err
-}
-
-func (w *watch) keep(f *failure) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed = f
-}
-
-// quiet tells whether nothing was sent yet.
-func (w *watch) quiet() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.asked == 0
-}
-
-// hops counts the redirects behind a request.
-func (w *watch) hops(*url.URL, *url.URL) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.asked
-}
-
-// explain says what a login failed of.
-func (w *watch) explain(what string, err error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.failed == nil {
-		if f := failureOf(err); f.cause != nil && ctxError(f.cause) {
-			return f
-		}
-		return refuse(verify.Malformed, "%s: what it answered can't be used", what)
-	}
-	f := *w.failed
-	f.text = what + ": " + f.text
-	return &f
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -138,13 +139,13 @@ func (l *logins) ping(ctx context.Context, origin url.URL) (challenge, error) {
 	if err != nil {
 		return challenge{}, refuse(verify.Forbidden, "not a registry: %s", quote(origin.Host))
 	}
-	w := &watch{next: l.wire.of(origin.Host, KindPing, maxLogin), now: l.now}
-	w.allow = func(u *url.URL, _ bool) error {
-		if u.Scheme != origin.Scheme && u.Host == origin.Host && w.quiet() {
-			return errOtherScheme // ggcr tries https and http for some hosts; which one it is is known here
+	w := &watch{next: l.wire.of(origin.Host, KindPing, maxLogin), now: l.now, allow: func(req *http.Request) error {
+		hops := redirects(req)
+		if hops == 0 && req.URL.Scheme != origin.Scheme {
+			return errOtherScheme // ggcr tries https and http with some hosts; here it is known which it is
 		}
-		return l.rules.redirect(&origin, u, w.hops(u, &origin))
-	}
+		return l.rules.redirect(&origin, req.URL, hops)
+	}}
 	asked, err := transport.Ping(ctx, registry, w)
 	if err != nil {
 		return challenge{}, w.explain("login", err)
@@ -158,8 +159,7 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 	if err != nil || realm.Host == "" {
 		return nil, refuse(verify.Malformed, "the registry names no token service that could be asked: %s", quote(asked.Parameters["realm"]))
 	}
-	rule := func(u *url.URL, secret bool) error { return l.realms.check(l.rules, origin, u, secret) }
-	if err := rule(realm, !s.anonymous()); err != nil {
+	if err := l.realms.check(l.rules, origin, realm, !s.anonymous()); err != nil {
 		return nil, err
 	}
 	leave, err := l.limits.enter(ctx, origin.Host)
@@ -167,7 +167,14 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 		return nil, err
 	}
 	defer leave()
-	w := &watch{next: l.wire.of(origin.Host, KindToken, maxLogin), now: l.now, allow: rule}
+	w := &watch{next: l.wire.of(origin.Host, KindToken, maxLogin), now: l.now, allow: func(req *http.Request) error {
+		if redirects(req) > maxRedirects {
+			return refuse(verify.Forbidden, "more than %d redirects", maxRedirects)
+		}
+		// A secret is in the header, or in the form of an OAuth2 request.
+		secret := req.Header.Get("Authorization") != "" || req.Method != http.MethodGet
+		return l.realms.check(l.rules, origin, req.URL, secret)
+	}}
 	start := l.now()
 	token, err := transport.Exchange(ctx, repo.Registry, s.authenticator(), w, []string{repo.Scope(transport.PullScope)}, asked.Challenge)
 	if err != nil {

@@ -139,3 +139,6 @@ func (t *Telemetry) RegistryRequest(kind, result string, took time.Duration) {
 	t.registry.WithLabelValues(kind, result).Inc()
 	t.latency.WithLabelValues(kind).Observe(took.Seconds())
 }
+
+// RefusedByServer counts a refusal that no handler worded: too late, a panic, or a request that can't be read.
+func (t *Telemetry) RefusedByServer(r policy.Reason) { t.reasons.WithLabelValues(string(r)).Inc() }

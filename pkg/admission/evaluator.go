@@ -27,10 +27,13 @@ type PolicySource interface {
 	Set(ctx context.Context, namespace string) (policy.Set, error)
 }
 
-// Registries returns the Registry for the pull secrets that a Pod of the namespace names.
+// Registries returns the Registry by which to read a repository with the pull secrets that a Pod of the namespace names.
 type Registries interface {
-	Registry(ctx context.Context, namespace string, pullSecrets []string) (Registry, error)
+	Registry(ctx context.Context, namespace string, pullSecrets []string, repository name.Repository) (Registry, error)
 }
+
+// opener opens the registry of one image, with the credentials of its Pod.
+type opener func() (Registry, error)
 
 // Query asks about the images of a namespace.
 type Query struct {
@@ -84,9 +87,8 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 		return refuseForSet(err)
 	}
 	judged := group(q.Images)
-	open := sync.OnceValues(func() (Registry, error) { return e.Registries.Registry(ctx, q.Namespace, q.PullSecrets) })
 	if len(judged) == 1 {
-		e.judge(ctx, set, open, &judged[0])
+		e.judge(ctx, set, q, &judged[0])
 		return Decision{Images: judged}
 	}
 	var wg sync.WaitGroup
@@ -100,7 +102,7 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 					judged[i].Verdicts, judged[i].Expected = nil, 0 // an image without verdicts is refused
 				}
 			}()
-			e.judge(ctx, set, open, &judged[i])
+			e.judge(ctx, set, q, &judged[i])
 		}()
 	}
 	wg.Wait()
@@ -140,7 +142,7 @@ func group(images []Image) []Judged {
 }
 
 // judge fills in what came of one image.
-func (e *Evaluator) judge(ctx context.Context, set policy.Set, open func() (Registry, error), j *Judged) {
+func (e *Evaluator) judge(ctx context.Context, set policy.Set, q Query, j *Judged) {
 	ref, err := policy.ParseReference(j.Written)
 	if err != nil {
 		sel := set.SelectInvalid()
@@ -153,6 +155,9 @@ func (e *Evaluator) judge(ctx context.Context, set policy.Set, open func() (Regi
 	img := policy.Image{Reference: ref}
 	if h, ok := ref.Digest(); ok {
 		img.Digest = h
+	}
+	open := func() (Registry, error) {
+		return e.Registries.Registry(ctx, q.Namespace, q.PullSecrets, ref.Repository())
 	}
 	sel := set.Select(ref, img.Digest)
 	if needsDigest(sel, ref) {
@@ -187,7 +192,7 @@ func needsDigest(sel policy.Selection, ref policy.Reference) bool {
 	return false
 }
 
-func (e *Evaluator) resolve(ctx context.Context, open func() (Registry, error), img *policy.Image) {
+func (e *Evaluator) resolve(ctx context.Context, open opener, img *policy.Image) {
 	failed := func(err error) {
 		var fe *verify.FetchError
 		if !errors.As(err, &fe) {
@@ -214,7 +219,7 @@ func (e *Evaluator) resolve(ctx context.Context, open func() (Registry, error), 
 }
 
 // verdicts judges the image by each policy: first by what is known, and, before anyone is refused, by what was listed anew.
-func (e *Evaluator) verdicts(ctx context.Context, open func() (Registry, error), policies []*policy.Policy, img policy.Image) []policy.Verdict {
+func (e *Evaluator) verdicts(ctx context.Context, open opener, policies []*policy.Policy, img policy.Image) []policy.Verdict {
 	out := make([]policy.Verdict, len(policies))
 	know := e.know(ctx, open, policies, img, verify.Held)
 	var again []*policy.Policy
@@ -236,7 +241,7 @@ func (e *Evaluator) verdicts(ctx context.Context, open func() (Registry, error),
 }
 
 // know asks for the findings of all the policies' authorities at once.
-func (e *Evaluator) know(ctx context.Context, open func() (Registry, error), policies []*policy.Policy, img policy.Image, fresh verify.Freshness) policy.Knowledge {
+func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Policy, img policy.Image, fresh verify.Freshness) policy.Knowledge {
 	var authorities []verify.Authority
 	index := map[verify.Fingerprint]int{}
 	for _, p := range policies {

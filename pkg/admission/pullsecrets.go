@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/hashicorp/golang-lru/v2/expirable"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,47 +24,49 @@ const (
 	maxPullSecrets = 32
 )
 
-// SecretReader gives Registries by the Secrets that Pods name, read live from the Pod's own namespace and from no other.
-type SecretReader struct {
-	read client.Reader
-	open func(dockerConfigs [][]byte) (Registry, error)
-	held *expirable.LRU[types.NamespacedName, []byte]
+// SecretReader gives Registries by the Secrets that Pods name, read live from the Pod's own namespace and from no other. C is
+// what a Secret's docker configuration is parsed into, once for each reading of it.
+type SecretReader[C any] struct {
+	read  client.Reader
+	parse func(dockerConfig []byte) (C, error)
+	open  func(credentials []C, repository name.Repository) (Registry, error)
+	held  *expirable.LRU[types.NamespacedName, C]
 }
 
 // NewSecretReader returns Registries that read pull secrets with read, which must not be a cache (Secrets are never listed or
-// watched), and open a Registry with the docker configurations in them; none is anonymous.
-func NewSecretReader(read client.Reader, open func(dockerConfigs [][]byte) (Registry, error)) *SecretReader {
-	return &SecretReader{read: read, open: open, held: expirable.NewLRU[types.NamespacedName, []byte](secretsHeld, nil, secretHold)}
+// watched), and open a Registry with what parse makes of them; no credentials are anonymous.
+func NewSecretReader[C any](read client.Reader, parse func([]byte) (C, error), open func([]C, name.Repository) (Registry, error)) *SecretReader[C] {
+	return &SecretReader[C]{read: read, parse: parse, open: open, held: expirable.NewLRU[types.NamespacedName, C](secretsHeld, nil, secretHold)}
 }
 
 // Registry implements Registries. A Secret that isn't there is passed over, as the kubelet does; one that can't be read is an error.
-func (s *SecretReader) Registry(ctx context.Context, namespace string, pullSecrets []string) (Registry, error) {
+func (s *SecretReader[C]) Registry(ctx context.Context, namespace string, pullSecrets []string, repository name.Repository) (Registry, error) {
 	if len(pullSecrets) > maxPullSecrets {
 		return nil, fmt.Errorf("%d imagePullSecrets: at most %d", len(pullSecrets), maxPullSecrets)
 	}
-	var configs [][]byte
-	for _, name := range pullSecrets {
-		data, err := s.secret(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+	var credentials []C
+	for _, secret := range pullSecrets {
+		c, ok, err := s.secret(ctx, types.NamespacedName{Namespace: namespace, Name: secret})
 		if err != nil {
-			return nil, &verify.FetchError{Kind: verify.Unavailable, Host: "imagePullSecret " + name, Err: err}
+			return nil, &verify.FetchError{Kind: verify.Unavailable, Host: "imagePullSecret " + secret, Err: err}
 		}
-		if data != nil {
-			configs = append(configs, data)
+		if ok {
+			credentials = append(credentials, c)
 		}
 	}
-	return s.open(configs)
+	return s.open(credentials, repository)
 }
 
-func (s *SecretReader) secret(ctx context.Context, at types.NamespacedName) ([]byte, error) {
-	if data, ok := s.held.Get(at); ok {
-		return data, nil
+func (s *SecretReader[C]) secret(ctx context.Context, at types.NamespacedName) (c C, ok bool, err error) {
+	if c, ok := s.held.Get(at); ok {
+		return c, true, nil
 	}
 	var secret corev1.Secret
 	if err := s.read.Get(ctx, at, &secret); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, nil
+			return c, false, nil
 		}
-		return nil, fmt.Errorf("could not be read: %w", err)
+		return c, false, fmt.Errorf("could not be read: %w", err)
 	}
 	var data []byte
 	switch secret.Type {
@@ -71,9 +74,12 @@ func (s *SecretReader) secret(ctx context.Context, at types.NamespacedName) ([]b
 		data = secret.Data[corev1.DockerConfigJsonKey]
 	case corev1.SecretTypeDockercfg:
 		data = secret.Data[corev1.DockerConfigKey]
+	default:
+		return c, false, nil // the kubelet pulls with no other type
 	}
-	if data != nil {
-		s.held.Add(at, data)
+	if c, err = s.parse(data); err != nil {
+		return c, false, fmt.Errorf("is no docker config: %w", err)
 	}
-	return data, nil
+	s.held.Add(at, c)
+	return c, true, nil
 }

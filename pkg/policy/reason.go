@@ -33,7 +33,6 @@ const (
 	TooLarge             Reason = "TooLarge"
 	TooManyPapers        Reason = "TooManyPapers"
 	TooManyImages        Reason = "TooManyImages"
-	PullSecretUnreadable Reason = "PullSecretUnreadable"
 
 	NotReady         Reason = "NotReady"
 	NamespaceUnknown Reason = "NamespaceUnknown"
@@ -50,7 +49,7 @@ func Reasons() []Reason {
 		DeniedByPolicy, NoPolicyMatches, PolicyUnusable, InvalidReference, TagNotAllowed,
 		NoTrustedSignature, TooFewSigners,
 		RegistryUnavailable, RegistryUnauthorized, RegistryForbidden, ImageNotFound, ImageMalformed,
-		TooLarge, TooManyPapers, TooManyImages, PullSecretUnreadable,
+		TooLarge, TooManyPapers, TooManyImages,
 		NotReady, NamespaceUnknown, InvalidRequest, InvalidPolicy, Overtime, InternalError,
 	}
 }

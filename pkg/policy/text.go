@@ -18,4 +18,3 @@ func printable(s string) string {
 	}
 	return clean
 }
-

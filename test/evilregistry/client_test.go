@@ -101,3 +101,13 @@ func pushReferrer(t *testing.T, reg *evilregistry.Registry, repo string, image n
 	}
 	return reg.Push(t, repo, rawManifest(raw)).DigestStr()
 }
+
+// eventually waits for what the server does after the client has its answer.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("did not happen in 10 s")
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,18 +42,18 @@ func (s *spec) mediaType() string {
 
 func (s *spec) bundle(image name.Digest, k Key, predicateType string, predicate any) ([]byte, error) {
 	b := &protobundle.Bundle{MediaType: s.mediaType(), VerificationMaterial: s.material(k)}
-	var signature []byte
+	var signed signedDigest
 	var err error
 	if s.messageSignature {
-		signature, err = s.addMessageSignature(b, image, k)
+		signed, err = s.addMessageSignature(b, image, k)
 	} else {
-		signature, err = s.addEnvelope(b, image, k, predicateType, predicate)
+		signed, err = s.addEnvelope(b, image, k, predicateType, predicate)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for i := range s.logEntries {
-		entry, err := forgedLogEntry(int64(i), signature, k)
+		entry, err := forgedLogEntry(int64(i), signed, k)
 		if err != nil {
 			return nil, err
 		}
@@ -68,36 +69,45 @@ func (s *spec) bundle(image name.Digest, k Key, predicateType string, predicate 
 	return out, nil
 }
 
-func (s *spec) addEnvelope(b *protobundle.Bundle, image name.Digest, k Key, predicateType string, predicate any) ([]byte, error) {
+// signedDigest is a signature and the digest it is over.
+type signedDigest struct{ digest, signature []byte }
+
+func (s *spec) addEnvelope(b *protobundle.Bundle, image name.Digest, k Key, predicateType string, predicate any) (signedDigest, error) {
 	payload, err := s.statement(image, predicateType, predicate)
 	if err != nil {
-		return nil, err
+		return signedDigest{}, err
 	}
 	envelope := &protodsse.Envelope{Payload: payload, PayloadType: s.payloadType}
 	for _, by := range s.signers(k) {
 		signature, err := s.sign(by, pae(s.payloadType, payload))
 		if err != nil {
-			return nil, err
+			return signedDigest{}, err
 		}
 		envelope.Signatures = append(envelope.Signatures, &protodsse.Signature{Sig: signature})
 	}
 	b.Content = &protobundle.Bundle_DsseEnvelope{DsseEnvelope: envelope}
-	return envelope.Signatures[0].Sig, nil
+	signed := signedDigest{signature: envelope.Signatures[0].GetSig()}
+	if k.Hash != 0 {
+		h := k.Hash.New()
+		h.Write(pae(s.payloadType, payload))
+		signed.digest = h.Sum(nil)
+	}
+	return signed, nil
 }
 
 // addMessageSignature signs the manifest through its digest, which is all that
 // is known of it here.
-func (s *spec) addMessageSignature(b *protobundle.Bundle, image name.Digest, k Key) ([]byte, error) {
+func (s *spec) addMessageSignature(b *protobundle.Bundle, image name.Digest, k Key) (signedDigest, error) {
 	if k.Hash != crypto.SHA256 {
-		return nil, errors.New("papers: MessageSignature needs a key over SHA-256")
+		return signedDigest{}, errors.New("papers: MessageSignature needs a key over SHA-256")
 	}
 	digest, err := hex.DecodeString(s.digest(image)[len("sha256:"):])
 	if err != nil {
-		return nil, fmt.Errorf("papers: message digest: %w", err)
+		return signedDigest{}, fmt.Errorf("papers: message digest: %w", err)
 	}
 	signature, err := k.Private.Sign(rand.Reader, digest, crypto.SHA256)
 	if err != nil {
-		return nil, fmt.Errorf("papers: sign with %s: %w", k.Kind, err)
+		return signedDigest{}, fmt.Errorf("papers: sign with %s: %w", k.Kind, err)
 	}
 	if s.mangle {
 		signature[len(signature)-1] ^= 1
@@ -106,7 +116,7 @@ func (s *spec) addMessageSignature(b *protobundle.Bundle, image name.Digest, k K
 		MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest},
 		Signature:     signature,
 	}}
-	return signature, nil
+	return signedDigest{digest, signature}, nil
 }
 
 // material names the key, or holds the certificates.
@@ -134,16 +144,19 @@ func (s *spec) material(k Key) *protobundle.VerificationMaterial {
 	}}
 }
 
-// forgedLogEntry is a hashedrekord of the signature with a promise and a proof
-// that nobody gave.
-func forgedLogEntry(index int64, signature []byte, k Key) (*protorekor.TransparencyLogEntry, error) {
-	sum := sha256.Sum256(signature)
+// forgedLogEntry is a true hashedrekord of the signature with a promise and a
+// proof that no log gave.
+func forgedLogEntry(index int64, signed signedDigest, k Key) (*protorekor.TransparencyLogEntry, error) {
+	if k.Hash == 0 {
+		return nil, errors.New("papers: LogEntries needs a key over a hash")
+	}
+	algorithm := strings.ToLower(strings.ReplaceAll(k.Hash.String(), "-", ""))
 	body, err := json.Marshal(object{
 		{"apiVersion", "0.0.1"}, {"kind", "hashedrekord"},
 		{"spec", object{
-			{"data", object{{"hash", object{{"algorithm", "sha256"}, {"value", hex.EncodeToString(sum[:])}}}}},
+			{"data", object{{"hash", object{{"algorithm", algorithm}, {"value", hex.EncodeToString(signed.digest)}}}}},
 			{"signature", object{
-				{"content", base64.StdEncoding.EncodeToString(signature)},
+				{"content", base64.StdEncoding.EncodeToString(signed.signature)},
 				{"publicKey", object{{"content", base64.StdEncoding.EncodeToString(k.PublicPEM)}}},
 			}},
 		}},
@@ -153,7 +166,7 @@ func forgedLogEntry(index int64, signature []byte, k Key) (*protorekor.Transpare
 	}
 	leaf := sha256.Sum256(append([]byte{0}, body...)) // RFC 6962: the root of a tree of one
 	return &protorekor.TransparencyLogEntry{
-		LogIndex: index, LogId: &protocommon.LogId{KeyId: sum[:]},
+		LogIndex: index, LogId: &protocommon.LogId{KeyId: leaf[:]},
 		KindVersion:       &protorekor.KindVersion{Kind: "hashedrekord", Version: "0.0.1"},
 		IntegratedTime:    time.Now().Unix(),
 		InclusionPromise:  &protorekor.InclusionPromise{SignedEntryTimestamp: []byte("nobody")},

@@ -13,8 +13,9 @@
 //	         AttestBundle  the same with any other predicate
 //
 // What they write was taken from the sources of cosign v2.6.5 and v3.1.3:
-// media types, annotations, tags, the bytes that are signed. Both programs
-// verify these papers, and the tests here verify them with sigstore-go.
+// media types, annotations, tags, the bytes that are signed. Both programs were
+// seen to verify the legacy papers, and v3.1.3 the bundles, for every key they
+// can verify at all (see Key); the tests here verify them with sigstore-go.
 //
 // What is signed. A legacy signature is over the payload; everything with an
 // envelope is over DSSE's pre-authentication encoding, PAE(payloadType, payload).

@@ -41,16 +41,22 @@ const (
 //	RSA           SHA-256   PKCS #1 v1.5
 //	Ed25519       none      pure Ed25519 over the message itself
 //
-// This is sigstore's algorithm registry (sigstore v1.10.11,
-// signature.LoadDefaultVerifier), and what cosign v2.6.5 and v3.1.3 sign with,
-// with these differences, which WithHash makes:
+// This is the algorithm registry of sigstore v1.10.11 (LoadDefaultVerifier), and
+// WithHash makes the rest of what is found in registries. Measured with the
+// programs themselves, for keys imported with `cosign import-key-pair`, and the
+// same for legacy signatures, legacy attestations and bundles:
 //
-//   - cosign before v2.5 and its KMS keys sign P-384 and P-521 over SHA-256, and
-//     `cosign verify --key` of all versions checks with SHA-256 unless told
-//     --signature-digest-algorithm: WithHash(crypto.SHA256).
-//   - cosign v2.6.5 and v3.1.3 sign with an imported Ed25519 key as Ed25519ph
-//     (over SHA-512), envelopes too: WithHash(crypto.SHA512). Their `verify --key`
-//     takes pure Ed25519 only.
+//	              cosign v2.6.5 and v3.1.3 sign   their verify --key takes
+//	P-256, RSA    SHA-256                         SHA-256
+//	P-384         SHA-384                         SHA-256
+//	P-521         SHA-512                         SHA-256
+//	Ed25519       Ed25519ph (SHA-512)             pure Ed25519
+//
+// So for the last three cosign refuses, unless told
+// --signature-digest-algorithm, what it has just signed; older cosign and its
+// KMS keys sign over SHA-256 whatever the curve. A verifier that is to take all
+// of them tries both hashes of a curve, and both forms of Ed25519: they are
+// separate domains, so that nothing signed as one verifies as the other.
 type Key struct {
 	Kind      KeyKind
 	Private   crypto.Signer

@@ -61,6 +61,7 @@ type spec struct {
 	optional       map[string]any
 	statementType  string
 	nullSubject    bool
+	noPredicate    bool
 	moreSubjects   int
 	padding        int
 	rewritePayload func([]byte) []byte
@@ -122,6 +123,10 @@ func Claims(claims map[string]any) Option { return func(s *spec) { s.optional = 
 // (default of SignBundle), its attestations Statement/v0.1 (default elsewhere).
 func StatementType(uri string) Option { return func(s *spec) { s.statementType = uri } }
 
+// NoPredicate leaves `predicate` out of the statement, as cosign v2.6.5
+// `sign --new-bundle-format` does; v3 writes {}.
+func NoPredicate() Option { return func(s *spec) { s.noPredicate = true } }
+
 // Certificates puts a certificate, and its chain, where a bare key would be:
 // the bundle's verification material, or the annotations of a legacy layer. In
 // a bundle of version 0.3 one certificate is `certificate`, several are
@@ -162,8 +167,7 @@ func NullSubject() Option { return func(s *spec) { s.nullSubject = true } }
 // MoreSubjects puts n other subjects before the true one.
 func MoreSubjects(n int) Option { return func(s *spec) { s.moreSubjects = n } }
 
-// Padding adds n bytes to the signed payload: in `optional`, or in a field
-// "padding" beside the predicate.
+// Padding adds n bytes to the signed payload, as a claim named padding.
 func Padding(n int) Option { return func(s *spec) { s.padding = n } }
 
 // RewritePayload changes the payload before it is signed.
@@ -186,8 +190,9 @@ func Hint(hint string) Option { return func(s *spec) { s.hint = &hint } }
 // predicate type. The key must sign over SHA-256.
 func MessageSignature() Option { return func(s *spec) { s.messageSignature = true } }
 
-// LogEntries adds n forged transparency log entries, well formed and signed by
-// nobody. sigstore allows 32.
+// LogEntries adds n forged transparency log entries: each truly about this
+// signature, which a verifier checks when it parses them, and signed by no log.
+// sigstore allows 32. The key must sign over a hash.
 func LogEntries(n int) Option { return func(s *spec) { s.logEntries = n } }
 
 // RewriteBundle changes the bundle's JSON before it is stored.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -62,20 +63,13 @@ func (s *spec) simpleSigning(image name.Digest) ([]byte, error) {
 		manifest = append(manifest, field{"docker-manifest-digest", s.duplicate})
 	}
 	manifest = append(manifest, field{"docker-manifest-digest", s.digest(image)})
-	optional := s.optional
-	if s.padding > 0 {
-		optional = map[string]any{"padding": strings.Repeat("A", s.padding)}
-		for k, v := range s.optional {
-			optional[k] = v
-		}
-	}
 	return s.finish(object{
 		{"critical", object{
 			{"identity", object{{"docker-reference", reference}}},
 			{"image", manifest},
 			{"type", s.criticalType},
 		}},
-		{"optional", optional}, // null when there is none, as cosign writes it
+		{"optional", s.claims()}, // null when there is none, as cosign writes it
 	})
 }
 
@@ -103,15 +97,15 @@ func (s *spec) statement(image name.Digest, predicateType string, predicate any)
 		}
 		o = append(o, field{"subject", append(subjects, s.subject(image, predicateType, s.digest(image)))})
 	}
-	o = append(o, field{"predicate", predicate})
-	if s.padding > 0 {
-		o = append(o, field{"padding", strings.Repeat("A", s.padding)})
+	if !s.noPredicate {
+		o = append(o, field{"predicate", predicate})
 	}
 	return s.finish(o)
 }
 
 // subject is one subject of a statement. cosign names the repository in
-// attestations and leaves the name out of signatures.
+// attestations; in signatures it leaves the name out and has annotations, if
+// only empty ones.
 func (s *spec) subject(image name.Digest, predicateType, digest string) object {
 	var o object
 	switch {
@@ -122,10 +116,23 @@ func (s *spec) subject(image name.Digest, predicateType, digest string) object {
 	}
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	o = append(o, field{"digest", object{{algorithm, hex}}})
-	if len(s.optional) > 0 {
-		o = append(o, field{"annotations", s.optional})
+	switch claims := s.claims(); {
+	case len(claims) > 0:
+		o = append(o, field{"annotations", claims})
+	case predicateType == SignaturePredicate:
+		o = append(o, field{"annotations", object{}})
 	}
 	return o
+}
+
+// claims are the signed annotations, with the padding among them.
+func (s *spec) claims() map[string]any {
+	if s.padding == 0 {
+		return s.optional
+	}
+	out := map[string]any{"padding": strings.Repeat("A", s.padding)}
+	maps.Copy(out, s.optional)
+	return out
 }
 
 func (s *spec) finish(o object) ([]byte, error) {

@@ -26,7 +26,8 @@ func SignBundle(t testing.TB, image name.Digest, k Key, opts ...Option) Paper {
 }
 
 // AttestBundle stores an attestation as cosign v3 does. The predicate is anything
-// that encoding/json takes; json.RawMessage is written as it is.
+// that encoding/json takes; a json.RawMessage keeps its order and its repeated
+// keys.
 func AttestBundle(t testing.TB, image name.Digest, k Key, predicateType string, predicate any, opts ...Option) Paper {
 	t.Helper()
 	s := newSpec(opts)

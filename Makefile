@@ -1,0 +1,93 @@
+# Everything there is to do here. `make` alone says what.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The version that the programs tell: the tag, or the commit where there is none.
+VERSION ?= $(shell git describe --tags --match 'v*' --always --dirty 2>/dev/null || echo unknown)
+# How long each fuzz target runs.
+FUZZTIME ?= 5s
+# How often each benchmark runs; the medians are what counts.
+COUNT ?= 5
+
+# -race where this machine can build it: a supported platform and a C compiler.
+race = $(shell go list -race -f -race runtime 2>/dev/null)
+link = -X main.version=$(VERSION)
+# Without the checkout's state, so that the same source and version give the same bytes.
+build = go build -trimpath -buildvcs=false -ldflags '$(link)'
+
+##@ Use it
+
+.PHONY: build
+build: ## bin/webhook and bin/pratique
+	$(build) -o bin/ ./cmd/webhook ./cmd/pratique
+
+.PHONY: demo
+demo: ## a real API server and registry; a signed image runs, an unsigned one is refused
+	@echo "demo: the first time the API server is built from source, in about 10 minutes on 2 cores; after that it is under a minute"
+	@hack/binaries kube-apiserver etcd kubectl
+	@go run ./test/demo
+
+.PHONY: run
+run: ## the demo's cluster, left up to play with; prints its KUBECONFIG
+	@hack/binaries kube-apiserver etcd kubectl
+	@go run ./test/demo -keep
+
+.PHONY: image
+image: ## dist/pratique-webhook.tar, an OCI archive, made without docker
+	CGO_ENABLED=0 GOOS=linux $(build) -o dist/webhook ./cmd/webhook
+	go run ./hack/image -binary dist/webhook -name docker.io/library/pratique-webhook:$(VERSION) -o dist/pratique-webhook.tar
+
+##@ Check it
+
+.PHONY: test
+test: ## everything but e2e and bench: unit, race, API server, scripts, chart; at most 25 minutes from nothing
+	hack/binaries kube-apiserver etcd kubectl kube-controller-manager helm
+	go vet $(race) ./...
+	go test $(race) -timeout 20m ./...
+
+.PHONY: lint
+lint: ## gofmt, plain text, go vet, staticcheck, govulncheck
+	hack/lint
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	hack/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## warm and cold admissions beside a webhook that only allows, COUNT (5) times each
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 30m ./test/bench
+
+.PHONY: ci
+ci: ## what CI runs: lint, test, fuzz
+	.ci/run
+
+##@ Change it
+
+.PHONY: generate
+generate: ## deep copies and CRDs from api/
+	hack/generate
+
+.PHONY: golden
+golden: ## the files that tests compare with, written anew: look at the difference before you commit it
+	hack/binaries helm
+	UPDATE_GOLDEN=1 go test -count 1 ./deploy/helm
+
+.PHONY: closure
+closure: ## the list of what the webhook links, written anew after it shrank
+	UPDATE_CLOSURE=1 go test -count 1 ./test/imports
+
+.PHONY: tidy
+tidy: ## go.mod and go.sum
+	go mod tidy
+
+.PHONY: clean
+clean: ## away with bin and dist; the API server stays in the user's cache
+	rm -rf bin dist
+
+.PHONY: help
+help: ## this
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-containerregistry/pkg/name"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	ctrladmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/internal/compile"
+	"github.com/pratique-dev/pratique/internal/registry"
+	"github.com/pratique-dev/pratique/internal/server"
+	"github.com/pratique-dev/pratique/internal/telemetry"
+	"github.com/pratique-dev/pratique/pkg/admission"
+	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// parts is what serve wires together.
+type parts struct {
+	config config
+	log    logr.Logger
+	mgr    manager.Manager
+	server *server.Server
+	drain  *server.Drain
+	tel    *telemetry.Telemetry
+	guard  *registry.Guard
+	store  *compile.Store
+}
+
+// serve runs the webhook until asked ends. Decisions are logged to out.
+func serve(asked context.Context, cluster *rest.Config, c config, log logr.Logger, out io.Writer) error {
+	p := &parts{config: c, log: log, guard: registry.NewGuard(registry.GuardOptions{})}
+	drain, until := server.NewDrain(asked, c.drain)
+	p.drain = drain
+	for _, step := range []func(*rest.Config, io.Writer) error{p.manage, p.certify, p.policies, p.handlers, p.checks} {
+		if err := step(cluster, out); err != nil {
+			return err
+		}
+	}
+	return p.mgr.Start(until)
+}
+
+// manage makes the server and the manager that runs the parts.
+func (p *parts) manage(cluster *rest.Config, out io.Writer) error {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	var err error
+	p.server, err = server.New(server.Options{
+		Host: p.config.host, Port: p.config.port, CertDir: p.config.certDir, Drain: p.drain, Log: p.log.WithName("server"),
+	})
+	if err != nil {
+		return err
+	}
+	grace := server.ShutdownTimeout
+	p.mgr, err = ctrl.NewManager(cluster, manager.Options{
+		Scheme: scheme, Logger: p.log, WebhookServer: p.server,
+		Metrics:                 metricsserver.Options{BindAddress: p.config.metrics},
+		HealthProbeBindAddress:  p.config.probes,
+		LeaderElection:          p.config.elect,
+		LeaderElectionID:        "pratique.pratique.dev",
+		LeaderElectionNamespace: p.config.namespace,
+		GracefulShutdownTimeout: &grace,
+	})
+	if err != nil {
+		return err
+	}
+	p.tel, err = telemetry.New(metrics.Registry, out)
+	return err
+}
+
+// certify keeps the serving certificate: in a Secret in a cluster, else in the directory.
+func (p *parts) certify(*rest.Config, io.Writer) error {
+	if p.config.inCluster() {
+		_, err := server.InCluster{
+			Namespace: p.config.namespace, Secret: p.config.certSecret, Service: p.config.service,
+			WebhookConfigurations: []string{p.config.webhook}, CertDir: p.config.certDir, Log: p.log.WithName("certificate"),
+		}.AddTo(p.mgr)
+		return err
+	}
+	dir := &server.CertDir{Dir: p.config.certDir, Hosts: p.config.certHosts, Log: p.log.WithName("certificate")}
+	if err := dir.Ensure(); err != nil {
+		return fmt.Errorf("--cert-dir: %w", err)
+	}
+	return p.mgr.Add(dir)
+}
+
+// policies adds what watches, compiles and reports on the cluster's policies, and what watches the ranges of its Services.
+func (p *parts) policies(*rest.Config, io.Writer) error {
+	var err error
+	p.store, err = compile.NewStore(compile.StoreConfig{
+		Informers: p.mgr.GetCache(), Live: p.mgr.GetAPIReader(), Namespace: p.config.namespace, Unmatched: p.config.rule,
+	})
+	if err != nil {
+		return err
+	}
+	services := &serviceRanges{read: p.mgr.GetAPIReader(), set: p.guard.SetServiceRanges, log: p.log.WithName("services")}
+	return errors.Join(p.mgr.Add(p.store), p.mgr.Add(compile.NewStatusWriter(p.store, p.mgr.GetClient())), p.mgr.Add(services))
+}
+
+// handlers registers the webhook's paths.
+func (p *parts) handlers(*rest.Config, io.Writer) error {
+	evaluator, err := p.evaluator()
+	if err != nil {
+		return err
+	}
+	pods := &admission.Pods{Evaluator: evaluator, Recorder: p.tel}
+	policies := &admission.Policies{Check: check, Recorder: p.tel}
+	if err := errors.Join(pods.Validate(), policies.Validate()); err != nil {
+		return err
+	}
+	options := server.DeadlineOptions{Log: p.log.WithName("deadline"), OnPanic: func(any) { p.tel.Panicked() }, OnRefuse: p.tel.RefusedByServer}
+	for path, handler := range map[string]ctrladmission.Handler{"/validate": pods, "/validate-policy": policies} {
+		hook := (&webhook.Admission{Handler: handler}).WithRecoverPanic(false) // Deadline words panics
+		p.server.Register(path, server.Deadline(hook, options))
+	}
+	return nil
+}
+
+func (p *parts) evaluator() (*admission.Evaluator, error) {
+	panicked := func(value any, stack []byte) {
+		p.tel.Panicked()
+		p.log.Error(fmt.Errorf("panic: %v", value), "a panic became a refusal", "stack", string(stack))
+	}
+	client, err := registry.New(registry.Options{
+		PlainHTTP: p.config.plainHTTP, Guard: p.guard, UserAgent: "pratique/" + version, OnPanic: panicked, Observe: p.observe,
+	})
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := verify.NewVerifier(verify.Options{CacheBytes: p.config.cacheBytes, Observe: p.tel.Evidence, Panicked: panicked})
+	if err != nil {
+		return nil, err
+	}
+	if err := telemetry.ObserveCache(metrics.Registry, verifier); err != nil {
+		return nil, err
+	}
+	secrets := admission.NewSecretReader(p.mgr.GetAPIReader(), registry.ParseDockerConfig, open(client))
+	return &admission.Evaluator{Policies: source{p.store}, Registries: secrets, Verifier: verifier, Panicked: panicked}, nil
+}
+
+// open opens a repository with the credentials of a Pod.
+func open(client *registry.Client) func([]registry.Credentials, name.Repository) (admission.Registry, error) {
+	return func(credentials []registry.Credentials, repository name.Repository) (admission.Registry, error) {
+		return client.With(registry.Merge(credentials...).For(repository)), nil
+	}
+}
+
+// observe counts a request to a registry.
+func (p *parts) observe(r registry.RequestInfo) {
+	result := fmt.Sprintf("%dxx", r.Status/100)
+	if r.Status == 0 {
+		result = "error"
+	}
+	p.tel.RegistryRequest(string(r.Kind), result, r.Duration)
+}
+
+// checks says when the webhook is ready.
+func (p *parts) checks(*rest.Config, io.Writer) error {
+	return server.AddChecks(p.mgr, map[string]healthz.Checker{
+		"policies":    server.Holds("policies are not synced", p.store.Synced),
+		"certificate": p.server.CertificateReady,
+		"drain":       p.drain.Ready,
+	})
+}
+
+// source is the store, in the errors that admission knows.
+type source struct{ store *compile.Store }
+
+// Set implements admission.PolicySource.
+func (s source) Set(ctx context.Context, namespace string) (policy.Set, error) {
+	set, err := s.store.Set(ctx, namespace)
+	switch {
+	case errors.Is(err, compile.ErrNotSynced):
+		err = fmt.Errorf("%w: %w", admission.ErrNotReady, err)
+	case errors.Is(err, compile.ErrNamespaceUnknown):
+		err = fmt.Errorf("%w: %w", admission.ErrNamespaceUnknown, err)
+	}
+	return set, err
+}
+
+// check reads a policy object as the store will.
+func check(raw []byte) (problems, warnings []string) {
+	obj, err := compile.Decode(raw)
+	if err != nil {
+		var de *compile.DecodeError
+		if errors.As(err, &de) {
+			return de.Problems, nil
+		}
+		return []string{err.Error()}, nil
+	}
+	for _, e := range compile.Validate(obj) {
+		problems = append(problems, e.Error())
+	}
+	return problems, compile.Warnings(obj)
+}

@@ -1,0 +1,587 @@
+package helm
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/cel"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
+	apiservercel "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
+)
+
+// conditions are the matchConditions of one webhook, compiled and evaluated by the API server's own code.
+type conditions struct {
+	evaluator cel.ConditionEvaluator
+	matcher   matchconditions.Matcher
+}
+
+// compile compiles the rendered conditions of a webhook as a Kubernetes of this minor does when the webhook object
+// is written.
+func compile(t *testing.T, webhookName, minor string) conditions {
+	t.Helper()
+	w := webhook(t, webhookName)
+	var expressions []cel.ExpressionAccessor
+	for _, c := range w.MatchConditions {
+		condition := matchconditions.MatchCondition(c)
+		expressions = append(expressions, &condition)
+	}
+	compiler := cel.NewConditionCompiler(environment.MustBaseEnvSet(version.MustParseGeneric(minor)))
+	evaluator := compiler.CompileCondition(expressions, cel.OptionalVariableDeclarations{HasAuthorizer: true}, environment.NewExpressions)
+	for _, err := range evaluator.CompilationErrors() {
+		t.Fatalf("Kubernetes %s: %v", minor, err)
+	}
+	return conditions{evaluator, matchconditions.NewMatcher(evaluator, w.FailurePolicy, "webhook", "validating", w.Name)}
+}
+
+// oldest and newest are the Kubernetes minors that the conditions are compiled for: kubeVersion of the chart, and
+// that of the API server's code in our go.mod.
+const oldest, newest = "1.33", "1.37"
+
+// asks says whether the API server calls the webhook for a request. An error of the conditions, which the API server
+// answers with a refusal, fails the test. Up to 1.36 the API server gives conditions an object's JSON, since then its
+// Go value, in which an empty field is another thing than an absent one: both are tried.
+func (c conditions) asks(t *testing.T, resource, subresource string, old, now runtime.Object) bool {
+	t.Helper()
+	asValue := c.matcher.Match(t.Context(), request(resource, subresource, old, now), nil, nil)
+	asJSON := c.matcher.Match(t.Context(), request(resource, subresource, inJSON(t, old), inJSON(t, now)), nil, nil)
+	if asValue.Error != nil || asJSON.Error != nil {
+		t.Fatalf("the API server would refuse: as a value %v, as JSON %v", asValue.Error, asJSON.Error)
+	}
+	if asValue.Matches != asJSON.Matches {
+		t.Fatalf("the webhook is called: as a value %t, as JSON %t", asValue.Matches, asJSON.Matches)
+	}
+	return asValue.Matches
+}
+
+// inJSON returns the object as its JSON has it.
+func inJSON(t *testing.T, o runtime.Object) runtime.Object {
+	t.Helper()
+	if o == nil {
+		return nil
+	}
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &unstructured.Unstructured{Object: fields}
+}
+
+// request is an update, or a create where there is no old object.
+func request(resource, subresource string, old, now runtime.Object) *admission.VersionedAttributes {
+	operation := admission.Update
+	if old == nil {
+		operation = admission.Create
+	}
+	kind := now.GetObjectKind().GroupVersionKind()
+	attributes := admission.NewAttributesRecord(now, old, kind, "payments", "x", kind.GroupVersion().WithResource(resource), subresource, operation, &metav1.UpdateOptions{}, false, nil)
+	versioned := &admission.VersionedAttributes{Attributes: attributes, VersionedKind: kind}
+	versioned.VersionedObject.Set(now)
+	if old != nil {
+		versioned.VersionedOldObject.Set(old)
+	}
+	return versioned
+}
+
+func TestTheConditionsCompileOnEveryKubernetesTheChartIsFor(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []string{oldest, "1.34", "1.35", "1.36", newest} {
+		for _, name := range []string{imagesWebhook, policiesWebhook} {
+			t.Run(minor+" "+name, func(t *testing.T) {
+				t.Parallel()
+				compile(t, name, minor)
+			})
+		}
+	}
+}
+
+// running is a Pod with an image in each of the lists.
+func running() *corev1.Pod {
+	image := func(name string) string { return "registry.example.com/payments/" + name + ":1.4.2@sha256:9f2c" }
+	return &corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "payments", Finalizers: []string{"batch.kubernetes.io/job-tracking"}},
+		Spec: corev1.PodSpec{
+			InitContainers:      []corev1.Container{{Name: "migrate", Image: image("migrate")}},
+			Containers:          []corev1.Container{{Name: "api", Image: image("api")}, {Name: "proxy", Image: image("proxy")}},
+			EphemeralContainers: []corev1.EphemeralContainer{debugger("debug", image("debug"))},
+			Volumes: []corev1.Volume{
+				{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+				{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image("model"), PullPolicy: corev1.PullIfNotPresent}}},
+			},
+		},
+	}
+}
+
+// empty has the one list that every PodSpec has: the API server refuses a Pod without containers before it asks.
+func empty() corev1.PodSpec { return corev1.PodSpec{Containers: []corev1.Container{}} }
+
+func debugger(name, image string) corev1.EphemeralContainer {
+	return corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: name, Image: image}}
+}
+
+const unsigned = "registry.example.com/payments/unsigned:1"
+
+// edit is an update of the Pod that running returns.
+type edit struct {
+	name string
+	do   func(*corev1.Pod)
+}
+
+// harmless are updates that change no image: they go through with the webhook down.
+func harmless() []edit {
+	return []edit{
+		{"nothing", func(*corev1.Pod) {}},
+		{"a label", func(p *corev1.Pod) { p.Labels = map[string]string{"a": "b"} }},
+		{"an annotation", func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }},
+		{"a finalizer removed", func(p *corev1.Pod) { p.Finalizers = nil }},
+		{"a finalizer removed from a Pod that is being deleted", func(p *corev1.Pod) { deleted(p); p.Finalizers = nil }},
+		{"an owner", func(p *corev1.Pod) { p.OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "x"}} }},
+		{"a status", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }},
+		{"an image in the status", func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "api", Image: unsigned}}
+		}},
+		{"a deadline", func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = new(int64) }},
+		{"a toleration", func(p *corev1.Pod) { p.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}} }},
+		{"a container's command", func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"sh"} }},
+		{"a volume that is no image", func(p *corev1.Pod) { p.Spec.Volumes = p.Spec.Volumes[1:] }},
+		{"an image volume's pull policy", func(p *corev1.Pod) { p.Spec.Volumes[1].Image.PullPolicy = corev1.PullAlways }},
+	}
+}
+
+// harmful are updates that could bring an image that nobody looked at.
+func harmful() []edit {
+	return []edit{
+		{"a container's image", func(p *corev1.Pod) { p.Spec.Containers[1].Image = unsigned }},
+		{"an init container's image", func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = unsigned }},
+		{"an ephemeral container's image", func(p *corev1.Pod) { p.Spec.EphemeralContainers[0].Image = unsigned }},
+		{"an image volume's reference", func(p *corev1.Pod) { p.Spec.Volumes[1].Image.Reference = unsigned }},
+		{"the tag of the same digest", func(p *corev1.Pod) {
+			p.Spec.Containers[0].Image = strings.Replace(p.Spec.Containers[0].Image, ":1.4.2", ":latest", 1)
+		}},
+		{"a space after an image", func(p *corev1.Pod) { p.Spec.Containers[0].Image += " " }},
+		{"an image taken away", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "" }},
+		{"an image volume's reference taken away", func(p *corev1.Pod) { p.Spec.Volumes[1].Image.Reference = "" }},
+		{"a container added", func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "new", Image: unsigned})
+		}},
+		{"a container added with an image that another has", func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "new", Image: p.Spec.Containers[0].Image})
+		}},
+		{"a container added under a name that another has", func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "api", Image: unsigned})
+		}},
+		{"an ephemeral container added", func(p *corev1.Pod) {
+			p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, debugger("debug2", unsigned))
+		}},
+		{"the first init container added", func(p *corev1.Pod) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "sidecar", Image: unsigned})
+		}},
+		{"an image volume added", func(p *corev1.Pod) {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "new", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: unsigned}}})
+		}},
+		{"a volume turned into an image", func(p *corev1.Pod) {
+			p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: unsigned}}
+		}},
+		{"a container removed", func(p *corev1.Pod) { p.Spec.Containers = p.Spec.Containers[:1] }},
+		{"two containers in the other order", func(p *corev1.Pod) { slices.Reverse(p.Spec.Containers) }},
+		{"two containers' images swapped", func(p *corev1.Pod) {
+			c := p.Spec.Containers
+			c[0].Image, c[1].Image = c[1].Image, c[0].Image
+		}},
+		{"a container renamed", func(p *corev1.Pod) { p.Spec.Containers[0].Name = "renamed" }},
+		{"an image volume renamed", func(p *corev1.Pod) { p.Spec.Volumes[1].Name = "renamed" }},
+		{"a container moved to the init containers", func(p *corev1.Pod) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, p.Spec.Containers[1])
+			p.Spec.Containers = p.Spec.Containers[:1]
+		}},
+		{"an init container and a container changing places", func(p *corev1.Pod) {
+			p.Spec.InitContainers[0], p.Spec.Containers[0] = p.Spec.Containers[0], p.Spec.InitContainers[0]
+		}},
+	}
+}
+
+func deleted(p *corev1.Pod) {
+	p.DeletionTimestamp = &metav1.Time{}
+	p.DeletionGracePeriodSeconds = new(int64)
+}
+
+func TestAnUpdateThatChangesNoImageAsksNobody(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []string{oldest, newest} {
+		c := compile(t, imagesWebhook, minor)
+		for _, e := range harmless() {
+			t.Run(minor+" "+e.name, func(t *testing.T) {
+				t.Parallel()
+				old, now := running(), running()
+				e.do(now)
+				if c.asks(t, "pods", "", old, now) {
+					t.Error("the webhook is called")
+				}
+			})
+		}
+	}
+}
+
+func TestEveryOtherRequestIsJudged(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []string{oldest, newest} {
+		c := compile(t, imagesWebhook, minor)
+		t.Run(minor+" a create", func(t *testing.T) {
+			t.Parallel()
+			if !c.asks(t, "pods", "", nil, running()) {
+				t.Error("the webhook is not called")
+			}
+		})
+		for _, e := range harmful() {
+			t.Run(minor+" "+e.name, func(t *testing.T) {
+				t.Parallel()
+				old, now := running(), running()
+				e.do(now)
+				if !c.asks(t, "pods", "", old, now) {
+					t.Error("the webhook is not called")
+				}
+			})
+		}
+	}
+}
+
+func TestRow1_AnEphemeralContainerIsJudgedThroughItsSubresource(t *testing.T) {
+	t.Parallel()
+	c := compile(t, imagesWebhook, newest)
+	t.Run("the first one, where the list was absent", func(t *testing.T) {
+		old, now := running(), running()
+		old.Spec.EphemeralContainers = nil
+		if !c.asks(t, "pods", "ephemeralcontainers", old, now) {
+			t.Error("the webhook is not called")
+		}
+	})
+	t.Run("none that is new", func(t *testing.T) {
+		old, now := running(), running()
+		now.Labels = map[string]string{"a": "b"}
+		if c.asks(t, "pods", "ephemeralcontainers", old, now) {
+			t.Error("the webhook is called")
+		}
+	})
+}
+
+// TestRow2_EveryFieldThatNamesAnImageCounts walks PodSpec and changes each string called Image or Reference: a new
+// Kubernetes that adds one more fails it until the condition knows it.
+func TestRow2_EveryFieldThatNamesAnImageCounts(t *testing.T) {
+	t.Parallel()
+	c := compile(t, imagesWebhook, newest)
+	places := imageFields(reflect.TypeFor[corev1.PodSpec](), nil)
+	if len(places) < 4 {
+		t.Fatalf("found only %v", places)
+	}
+	for _, place := range places {
+		t.Run(strings.Join(place, "."), func(t *testing.T) {
+			t.Parallel()
+			old, now := running(), running()
+			old.Spec, now.Spec = empty(), empty()
+			set(reflect.ValueOf(&old.Spec).Elem(), place, "registry.example.com/signed:1")
+			set(reflect.ValueOf(&now.Spec).Elem(), place, unsigned)
+			if !c.asks(t, "pods", "", old, now) {
+				t.Error("the webhook is not called")
+			}
+		})
+	}
+}
+
+// imageFields finds the paths of the string fields called Image or Reference.
+func imageFields(of reflect.Type, path []string) [][]string {
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+		of = of.Elem()
+	}
+	if of.Kind() != reflect.Struct || of.PkgPath() != reflect.TypeFor[corev1.Pod]().PkgPath() {
+		return nil
+	}
+	var found [][]string
+	for field := range of.Fields() {
+		at := append(slices.Clone(path), field.Name)
+		if field.Type.Kind() == reflect.String && (field.Name == "Image" || field.Name == "Reference") {
+			found = append(found, at)
+		}
+		found = append(found, imageFields(field.Type, at)...)
+	}
+	return found
+}
+
+// set gives the field at a path a value, with one element in each list on the way, named x.
+func set(v reflect.Value, path []string, value string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		set(v.Elem(), path, value)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		set(v.Index(0), path, value)
+	case reflect.Struct:
+		if name := v.FieldByName("Name"); name.IsValid() && name.Kind() == reflect.String {
+			name.SetString("x")
+		}
+		set(v.FieldByName(path[0]), path[1:], value)
+	default:
+		v.SetString(value)
+	}
+}
+
+// TestRow9_ADeletionExcusesNothing: whatever else the update does to the Pod, a new image is judged.
+func TestRow9_ADeletionExcusesNothing(t *testing.T) {
+	t.Parallel()
+	c := compile(t, imagesWebhook, newest)
+	for _, e := range harmful() {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			old, now := running(), running()
+			deleted(old)
+			deleted(now)
+			now.Finalizers = nil
+			e.do(now)
+			if !c.asks(t, "pods", "", old, now) {
+				t.Error("the webhook is not called")
+			}
+		})
+	}
+}
+
+// TestRow10_ScalingAsksNobody: no rule is about what holds replicas, so there is no scale-down to tell from another
+// update, and none that could hide an image: the Pods it leaves are judged as Pods.
+func TestRow10_ScalingAsksNobody(t *testing.T) {
+	t.Parallel()
+	eachWebhook(t, imagesWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
+		for _, rule := range w.Rules {
+			if !slices.Equal(rule.APIGroups, []string{""}) || slices.ContainsFunc(rule.Resources, func(r string) bool { return r == "*" || strings.HasSuffix(r, "/scale") }) {
+				t.Errorf("rule %+v", rule)
+			}
+		}
+	})
+}
+
+// TestRow11_NoEditSlipsThrough makes random updates. What asks nobody has the same images under the same names in the
+// same lists, and what touches no list asks nobody.
+func TestRow11_NoEditSlipsThrough(t *testing.T) {
+	t.Parallel()
+	c := compile(t, imagesWebhook, newest)
+	random := rand.New(rand.NewPCG(2, 11))
+	passed := 0
+	for range 3000 {
+		old := randomPod(random)
+		now := old.DeepCopy()
+		touched := false
+		for range random.IntN(3) {
+			touched = randomEdit(random, now) || touched
+		}
+		asked := c.asks(t, "pods", "", old, now)
+		same := slices.Equal(imagesOf(old), imagesOf(now))
+		if !asked && !same {
+			t.Fatalf("nobody is asked about\n%q\nafter\n%q", imagesOf(now), imagesOf(old))
+		}
+		if asked && !touched {
+			t.Fatalf("the webhook is called though no list was touched: %q", imagesOf(now))
+		}
+		if !asked {
+			passed++
+		}
+	}
+	if passed < 300 || passed > 2700 {
+		t.Errorf("%d of 3000 updates asked nobody: the edits are too much of one kind", passed)
+	}
+}
+
+// randomPod has few names and images, so that they collide.
+func randomPod(random *rand.Rand) *corev1.Pod {
+	pod := running()
+	pod.Spec = empty()
+	for range random.IntN(5) {
+		randomEdit(random, pod)
+	}
+	return pod
+}
+
+// randomEdit changes a Pod, and says whether it touched a list that names images.
+func randomEdit(random *rand.Rand, pod *corev1.Pod) (touched bool) {
+	name, image := string(rune('a'+random.IntN(3))), string(rune('p'+random.IntN(3)))
+	spec := &pod.Spec
+	switch random.IntN(9) {
+	case 0:
+		spec.Containers = append(spec.Containers, corev1.Container{Name: name, Image: image})
+	case 1:
+		spec.InitContainers = append(spec.InitContainers, corev1.Container{Name: name, Image: image})
+	case 2:
+		spec.EphemeralContainers = append(spec.EphemeralContainers, debugger(name, image))
+	case 3:
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image}}})
+	case 4:
+		spec.Containers, spec.InitContainers = append(empty().Containers, spec.InitContainers...), spec.Containers
+	case 5:
+		if len(spec.Containers) > 0 {
+			spec.Containers[random.IntN(len(spec.Containers))].Image = image
+		}
+	case 6:
+		if len(spec.Containers) > 0 {
+			spec.Containers = spec.Containers[1:]
+		}
+	case 7:
+		pod.Labels = map[string]string{name: image}
+		return false
+	case 8:
+		pod.Annotations = map[string]string{"pratique.dev/verified": "true"}
+		deleted(pod)
+		return false
+	}
+	return true
+}
+
+// imagesOf lists what a Pod runs, as list/name=image, sorted.
+func imagesOf(pod *corev1.Pod) []string {
+	var images []string
+	add := func(list, name, image string) { images = append(images, fmt.Sprintf("%s/%s=%s", list, name, image)) }
+	for _, c := range pod.Spec.Containers {
+		add("containers", c.Name, c.Image)
+	}
+	for _, c := range pod.Spec.InitContainers {
+		add("initContainers", c.Name, c.Image)
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		add("ephemeralContainers", c.Name, c.Image)
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.Image != nil {
+			add("volumes", v.Name, v.Image.Reference)
+		}
+	}
+	slices.Sort(images)
+	return images
+}
+
+// TestRow14_NoMarkOnThePodExcusesIt: neither labels, annotations nor owners that others' webhooks go by.
+func TestRow14_NoMarkOnThePodExcusesIt(t *testing.T) {
+	t.Parallel()
+	c := compile(t, imagesWebhook, newest)
+	marks := map[string]string{
+		"pratique.dev/verified": "true", "kyverno.io/image-verification-outcomes": `{"x":{"status":"pass"}}`,
+		"image-policy.k8s.io/break-glass": "true", "admission.pratique.dev/ignore": "true",
+	}
+	for _, e := range harmful() {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			old, now := running(), running()
+			now.Labels, now.Annotations = marks, marks
+			now.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n", UID: "u"}}
+			e.do(now)
+			if !c.asks(t, "pods", "", old, now) {
+				t.Error("the webhook is not called")
+			}
+		})
+	}
+}
+
+// TestRow23_TheConditionNeverErrs: an error would refuse the update without asking.
+func TestRow23_TheConditionNeverErrs(t *testing.T) {
+	t.Parallel()
+	bare := running()
+	bare.Spec = empty()
+	nameless := running()
+	nameless.Spec = corev1.PodSpec{Containers: []corev1.Container{{}}, Volumes: []corev1.Volume{{VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{}}}}}
+	for _, minor := range []string{oldest, newest} {
+		c := compile(t, imagesWebhook, minor)
+		for _, old := range []*corev1.Pod{bare, nameless, running(), largest(minor)} {
+			for _, now := range []*corev1.Pod{bare, nameless, running(), largest(minor)} {
+				want := !slices.Equal(imagesOf(old), imagesOf(now))
+				if got := c.asks(t, "pods", "", old, now); got != want {
+					t.Errorf("%s: asked %t, want %t:\n%q\nafter\n%q", minor, got, want, imagesOf(now), imagesOf(old))
+				}
+			}
+		}
+	}
+}
+
+// largest is a Pod larger than any that was admitted: twice the 256 images that the webhook judges, with references
+// of the length a tag and a digest can have.
+func largest(seed string) *corev1.Pod {
+	pod := running()
+	image := func(i int) string {
+		return fmt.Sprintf("registry.example.com/%s/%s-%d:%s@sha256:%s", seed, strings.Repeat("p", 200), i, strings.Repeat("t", 128), strings.Repeat("0", 64))
+	}
+	for i := range 128 {
+		name := fmt.Sprintf("c%d", i)
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: image(i)})
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: name, Image: image(i)})
+		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, debugger(name, image(i)))
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image(i)}}})
+	}
+	return pod
+}
+
+// TestRow23_TheConditionIsCheap: the largest Pod costs less than a tenth of what the API server allows a condition.
+func TestRow23_TheConditionIsCheap(t *testing.T) {
+	t.Parallel()
+	c := compile(t, imagesWebhook, newest)
+	attributes := request("pods", "", largest("a"), largest("a"))
+	review := cel.CreateAdmissionRequest(attributes.Attributes, metav1.GroupVersionResource(attributes.GetResource()), metav1.GroupVersionKind(attributes.VersionedKind))
+	_, left, err := c.evaluator.ForInput(t.Context(), attributes, review, cel.OptionalVariableBindings{}, nil, apiservercel.PerCallLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cost := apiservercel.PerCallLimit - left; cost > apiservercel.PerCallLimit/10 {
+		t.Errorf("it costs %d of %d", cost, apiservercel.PerCallLimit)
+	}
+}
+
+func TestAPolicyIsJudgedWhenWhatItSaysChanges(t *testing.T) {
+	t.Parallel()
+	c := compile(t, policiesWebhook, newest)
+	policy := func() *unstructured.Unstructured {
+		u := &unstructured.Unstructured{Object: map[string]any{
+			"metadata": map[string]any{"name": "x", "namespace": "payments", "finalizers": []any{"a.example/b"}},
+			"spec": map[string]any{
+				"images": map[string]any{"include": []any{"**"}},
+				"deny":   map[string]any{"reason": "closed"},
+			},
+		}}
+		u.SetGroupVersionKind(schema.GroupVersionKind{Group: "pratique.dev", Version: "v1alpha1", Kind: "ImagePolicy"})
+		return u
+	}
+	cases := []struct {
+		name string
+		edit func(*unstructured.Unstructured)
+		want bool
+	}{
+		{"a label", func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{"a": "b"}) }, false},
+		{"a finalizer removed", func(u *unstructured.Unstructured) { u.SetFinalizers(nil) }, false},
+		{"its mode", func(u *unstructured.Unstructured) { u.Object["spec"].(map[string]any)["mode"] = "Audit" }, true},
+		{"deep inside", func(u *unstructured.Unstructured) {
+			u.Object["spec"].(map[string]any)["images"].(map[string]any)["include"] = []any{"**", "a/**"}
+		}, true},
+		{"a field that this version doesn't know", func(u *unstructured.Unstructured) { u.Object["spec"].(map[string]any)["typo"] = true }, true},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			now := policy()
+			tc.edit(now)
+			if got := c.asks(t, "imagepolicies", "", policy(), now); got != tc.want {
+				t.Errorf("asked %t, want %t", got, tc.want)
+			}
+		})
+	}
+	t.Run("a create", func(t *testing.T) {
+		t.Parallel()
+		if !c.asks(t, "imagepolicies", "", nil, policy()) {
+			t.Error("the webhook is not called")
+		}
+	})
+}

@@ -1,0 +1,150 @@
+package compile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/pratique-dev/pratique/pkg/policy"
+)
+
+// Bundle is policies from files with all that they refer to. It implements Materials.
+type Bundle struct {
+	// InstallNamespace is the install's namespace, where a ClusterImagePolicy's references are read. Where it is empty,
+	// they are those of the only Secret or ConfigMap of that name.
+	InstallNamespace string
+
+	policies   []Object
+	namespaces map[string]map[string]string // labels by name
+	stored     []stored
+}
+
+// stored is a Secret or ConfigMap. Without a namespace it is of whichever namespace it is sought in, as kubectl would
+// create it there.
+type stored struct {
+	object  source // without key
+	entries map[string][]byte
+}
+
+// Unresolved is something that a policy refers to and that wasn't found.
+type Unresolved struct {
+	// Kind of the policy.
+	Kind string
+	// Policy is the policy's name.
+	Policy policy.Name
+	// Authority is the authority's name.
+	Authority string
+	// Problem says what wasn't found, and why.
+	Problem string
+}
+
+// String says it in one line.
+func (u Unresolved) String() string {
+	return fmt.Sprintf("%s %s: authority %s: %s", u.Kind, u.Policy, u.Authority, u.Problem)
+}
+
+func (b *Bundle) add(object source, entries map[string][]byte) {
+	b.stored = append(b.stored, stored{object: object, entries: entries})
+}
+
+// Set returns the policies of a namespace, and what of them is unresolved: those policies are in the set, and refuse what
+// they match. A namespace of which there is no document has the one label that the API server gives each.
+func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.UnmatchedRule) (policy.Set, []Unresolved) {
+	own := labels.Set(b.namespaces[namespace])
+	if own == nil {
+		own = labels.Set{corev1.LabelMetadataName: namespace}
+	}
+	set := policy.Set{Unmatched: unmatched}
+	var unresolved []Unresolved
+	compiler := Compiler{Materials: b, Namespace: b.InstallNamespace}
+	for _, obj := range b.policies {
+		v, err := viewOf(obj)
+		if err != nil {
+			continue // LoadFiles takes no other
+		}
+		if v.cluster == nil && v.object.GetNamespace() == "" {
+			here, _ := v.object.DeepCopyObject().(Object)
+			here.SetNamespace(namespace)
+			v.object = here
+		}
+		if v.cluster == nil && v.object.GetNamespace() != namespace {
+			continue
+		}
+		p, r := compiler.Compile(ctx, v.object)
+		switch {
+		case !r.Namespaces.Matches(own):
+			continue
+		case v.cluster != nil:
+			set.Cluster = append(set.Cluster, p)
+		default:
+			set.Namespaced = append(set.Namespaced, p)
+		}
+		unresolved = append(unresolved, unresolvedOf(v.kind, p.Name, r)...)
+	}
+	sortByName(set.Cluster)
+	sortByName(set.Namespaced)
+	return set, unresolved
+}
+
+func sortByName(list []*policy.Policy) {
+	slices.SortFunc(list, func(a, b *policy.Policy) int { return strings.Compare(a.Name.Name, b.Name.Name) })
+}
+
+func unresolvedOf(kind string, name policy.Name, r Report) []Unresolved {
+	var out []Unresolved
+	for _, a := range r.Authorities {
+		if a.Source != "" && a.Problem != "" {
+			out = append(out, Unresolved{Kind: kind, Policy: name, Authority: a.Name, Problem: a.Problem})
+		}
+	}
+	return out
+}
+
+// Secret implements Materials.
+func (b *Bundle) Secret(_ context.Context, namespace, name, key string) ([]byte, error) {
+	return b.read(source{kindSecret, namespace, name, key})
+}
+
+// ConfigMap implements Materials.
+func (b *Bundle) ConfigMap(_ context.Context, namespace, name, key string) ([]byte, error) {
+	return b.read(source{kindConfigMap, namespace, name, key})
+}
+
+// read finds an entry: in the object of that namespace, or in one without. An empty namespace asks for the only one.
+func (b *Bundle) read(src source) ([]byte, error) {
+	var found []stored
+	for _, s := range b.stored {
+		if s.object.kind == src.kind && s.object.name == src.name && (src.namespace == "" || s.object.namespace == src.namespace) {
+			found = append(found, s)
+		}
+	}
+	if len(found) == 0 && src.namespace != "" {
+		for _, s := range b.stored {
+			if s.object.kind == src.kind && s.object.name == src.name && s.object.namespace == "" {
+				found = append(found, s)
+			}
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%s: not among the files", src.object())
+	case 1:
+	default:
+		return nil, fmt.Errorf("%s: %w", src.object(), errAmbiguous)
+	}
+	data, ok := found[0].entries[src.key]
+	if !ok {
+		return nil, errNoEntry(src)
+	}
+	if data == nil {
+		data = []byte{} // an empty entry is one, and no key
+	}
+	return data, nil
+}
+
+var errAmbiguous = errors.New("several namespaces have one, and which is the install's is not said")

@@ -1,0 +1,292 @@
+package compile
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// defaultTags is what references.tags means where it is absent. It becomes Pin once pinning exists: until then a tag is
+// refused with the digest to use, which is the stricter of what there is.
+const defaultTags = policy.TagsDeny
+
+// Compiler turns policy objects into policies.
+type Compiler struct {
+	// Materials reads the keys that policies refer to.
+	Materials Materials
+	// Namespace is the install's own: a ClusterImagePolicy's references are read there.
+	Namespace string
+}
+
+// Compile turns an object into a policy. It never fails: a policy that can't be used refuses what it matches, and one whose
+// images can't be read matches everything. The Report says what became of it; a panic is reported too.
+func (c Compiler) Compile(ctx context.Context, obj Object) (*policy.Policy, Report) {
+	b := newBuild()
+	b.guard(ctx, func() {
+		v, err := viewOf(obj)
+		if err != nil {
+			b.unusable(ReasonInternalError, err.Error())
+			return
+		}
+		c.compile(ctx, b, v)
+	})
+	return b.policy, b.report
+}
+
+// compileRaw is Compile for what an API server gave: what can't be decoded becomes a policy that refuses what can be
+// understood of its images.
+func (c Compiler) compileRaw(ctx context.Context, raw []byte, name policy.Name) (*policy.Policy, Report) {
+	b := newBuild()
+	b.policy.Name = name
+	b.guard(ctx, func() {
+		d, err := open(raw)
+		if err != nil {
+			b.unusable(ReasonInvalidField, err.Error())
+			return
+		}
+		obj, problems := d.object()
+		if len(problems) > 0 {
+			if v, err := viewOf(d.salvage()); err == nil {
+				b.shape(v)
+			}
+			b.policy.Name = name
+			b.unusable(ReasonInvalidField, (&DecodeError{Problems: problems}).Error())
+			return
+		}
+		v, err := viewOf(obj)
+		if err != nil {
+			b.unusable(ReasonInternalError, err.Error())
+			return
+		}
+		c.compile(ctx, b, v)
+	})
+	return b.policy, b.report
+}
+
+// compile fills in a policy, and makes it usable only at the very end.
+func (c Compiler) compile(ctx context.Context, b *build, v view) {
+	b.shape(v)
+	if errs := Validate(v.object); len(errs) > 0 {
+		reason := ReasonInvalidField
+		if onlyNotYet(errs) {
+			reason = ReasonNotSupported
+		}
+		b.unusable(reason, errs.ToAggregate().Error())
+		return
+	}
+	namespace := v.object.GetNamespace()
+	if v.cluster != nil {
+		namespace = c.Namespace
+	}
+	if !b.resolve(ctx, c.Materials, namespace, v.spec.Authorities) {
+		return
+	}
+	if err := b.references(v.spec.References); err != nil {
+		b.unusable(ReasonInvalidField, "spec.references: "+err.Error())
+		return
+	}
+	if err := b.action(v.spec); err != nil {
+		b.unusable(ReasonInvalidField, err.Error())
+		return
+	}
+	b.policy.Unusable = ""
+	b.report.Reason, b.report.Message = ReasonCompiled, "in force: "+b.policy.Summary()
+	if b.policy.KeysNotReadAgain != "" {
+		b.report.Message = "in force with keys read before: " + b.policy.KeysNotReadAgain
+	}
+}
+
+// build is a policy while it is being compiled. It refuses everything until it is found to be better.
+type build struct {
+	policy      *policy.Policy
+	report      Report
+	authorities map[string]verify.Authority
+}
+
+func newBuild() *build {
+	return &build{
+		policy:      &policy.Policy{Unusable: "it was not compiled", MatchesAll: true},
+		report:      Report{Reason: ReasonInternalError, Namespaces: labels.Everything()},
+		authorities: map[string]verify.Authority{},
+	}
+}
+
+// guard runs what compiles. A panic makes this policy unusable; the others, and the process, live on.
+func (b *build) guard(ctx context.Context, f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			log.FromContext(ctx).Error(fmt.Errorf("panic: %v", v), "compiling a policy", "policy", b.policy.Name.String(), "stack", string(debug.Stack()))
+			b.unusable(ReasonInternalError, fmt.Sprintf("compiling it failed: panic: %v", v))
+		}
+	}()
+	f()
+}
+
+// unusable says why the policy can't be used. What it matches, and in which mode, stays.
+func (b *build) unusable(reason, why string) {
+	why = line(why, maxMessage)
+	b.policy.Unusable = why
+	b.policy.Action, b.policy.Because, b.policy.Requirements, b.policy.Digest = policy.ActionNone, "", nil, ""
+	b.report.Reason, b.report.Message = reason, why
+}
+
+// shape reads which images and namespaces the policy is about, and in which mode. What can't be read is read as what
+// refuses most: an unknown mode enforces, an unreadable selector selects every namespace, a bad include matches
+// everything, a bad exclude excludes nothing. (Each of them also makes the policy unusable, by Validate.)
+func (b *build) shape(v view) {
+	b.policy.Name = v.name()
+	switch v.spec.Mode {
+	case v1alpha1.ModeWarn:
+		b.policy.Mode = policy.Warn
+	case v1alpha1.ModeAudit:
+		b.policy.Mode = policy.Audit
+	case v1alpha1.ModeEnforce:
+	}
+	if v.cluster != nil && v.cluster.NamespaceSelector != nil {
+		if s, err := metav1.LabelSelectorAsSelector(v.cluster.NamespaceSelector); err == nil {
+			b.report.Namespaces = s
+		}
+	}
+	include, good := patterns(v.spec.Images.Include)
+	exclude, _ := patterns(v.spec.Images.Exclude)
+	b.policy.Images = policy.Matcher{Include: include, Exclude: exclude}
+	b.policy.MatchesAll = !good || len(include) == 0
+}
+
+// patterns parses what can be parsed; all is false where one can't.
+func patterns(texts []string) (out []policy.Pattern, all bool) {
+	all = len(texts) <= maxImages
+	for _, text := range texts[:min(len(texts), maxImages)] {
+		p, err := policy.ParsePattern(text)
+		if err != nil || len(text) > maxPattern {
+			all = false
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, all
+}
+
+// resolve finds out who the authorities are, all of them, so that the status tells of each. It says whether all are known.
+func (b *build) resolve(ctx context.Context, m Materials, namespace string, list []v1alpha1.Authority) bool {
+	var bad, kept []string
+	reason, keys := ReasonKeyUnavailable, 0
+	for _, a := range list {
+		r, who := authority(ctx, m, namespace, a)
+		b.report.Authorities = append(b.report.Authorities, r)
+		switch {
+		case r.Problem != "":
+			bad = append(bad, "authority "+a.Name+": "+r.Problem)
+			if !r.Unread {
+				reason = ReasonInvalidKey
+			}
+		case r.NotReadAgain != "":
+			kept = append(kept, "authority "+a.Name+": "+r.NotReadAgain)
+		}
+		keys += len(r.PublicKeys)
+		b.authorities[a.Name] = who
+	}
+	if keys > MaxKeys {
+		reason, bad = ReasonInvalidKey, append(bad, fmt.Sprintf("%d keys, at most %d in one policy: split the policy", keys, MaxKeys))
+	}
+	if len(bad) > 0 {
+		b.unusable(reason, strings.Join(bad, "; "))
+		return false
+	}
+	b.policy.KeysNotReadAgain = line(strings.Join(kept, "; "), maxMessage)
+	return true
+}
+
+// authority reads the keys of one authority.
+func authority(ctx context.Context, m Materials, namespace string, a v1alpha1.Authority) (AuthorityReport, verify.Authority) {
+	r := AuthorityReport{Name: a.Name}
+	text := []byte(a.Key.Data)
+	if src, ok := sourceOf(a.Key, namespace); ok {
+		r.Source = src.String()
+		data, err := src.read(ctx, m)
+		switch {
+		case err != nil && data == nil:
+			r.Unread, r.Problem = true, line(err.Error(), maxProblem)
+			return r, verify.Authority{}
+		case err != nil:
+			r.NotReadAgain = line(err.Error(), maxProblem)
+		}
+		text = data
+	}
+	keys, err := verify.ParseKeys(text)
+	if err == nil {
+		var who verify.Authority
+		if who, err = verify.NewKeyAuthority(a.Name, keys); err == nil {
+			r.resolved(who)
+			return r, who
+		}
+	}
+	r.Problem = err.Error()
+	if r.Source != "" {
+		r.Problem = r.Source + ": " + r.Problem
+	}
+	r.Problem = line(r.Problem, maxProblem)
+	return r, verify.Authority{}
+}
+
+func (b *build) references(r *v1alpha1.References) error {
+	b.policy.References.Tags = defaultTags
+	if r == nil {
+		return nil
+	}
+	if r.Tags == v1alpha1.TagsAllow {
+		b.policy.References.Tags = policy.TagsAllow
+	}
+	for _, text := range r.Allow {
+		g, err := policy.ParseTagGlob(text)
+		if err != nil {
+			return err
+		}
+		b.policy.References.Allow = append(b.policy.References.Allow, g)
+	}
+	for _, text := range r.Deny {
+		g, err := policy.ParseTagGlob(text)
+		if err != nil {
+			return err
+		}
+		b.policy.References.Deny = append(b.policy.References.Deny, g)
+	}
+	return nil
+}
+
+// action reads what the policy does with what it matches.
+func (b *build) action(s *v1alpha1.ImagePolicySpec) error {
+	switch {
+	case s.Allow != nil:
+		b.policy.Action, b.policy.Because = policy.ActionAllow, line(s.Allow.Reason, maxReason)
+		return nil
+	case s.Deny != nil:
+		b.policy.Action, b.policy.Because = policy.ActionDeny, line(s.Deny.Reason, maxReason)
+		return nil
+	}
+	require := withDefaults(s.Require)
+	by := make([]verify.Authority, 0, len(require.Signature.By))
+	for _, name := range require.Signature.By {
+		by = append(by, b.authorities[name])
+	}
+	signature, err := policy.NewSignature(by, int(*require.Signature.AtLeast))
+	if err != nil {
+		return fmt.Errorf("spec.require.signature.%w", err)
+	}
+	digest, err := digestOf(b.authorities, s.Require)
+	if err != nil {
+		return fmt.Errorf("the policy's digest: %w", err)
+	}
+	b.policy.Action, b.policy.Digest = policy.ActionRequire, digest
+	b.policy.Requirements = []policy.Requirement{signature}
+	return nil
+}

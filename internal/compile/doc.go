@@ -1,0 +1,15 @@
+// Package compile turns policy objects into policy.Policy: the one road for the webhook and the CLI alike.
+//
+//	Decode     bytes -> object, strictly: a field that this version doesn't know is an error, never dropped
+//	Validate   object -> what is wrong with it, as far as that can be told without a cluster
+//	Materials  where referenced keys are read: a cluster's Secrets and ConfigMaps, files, or what a policy's status published
+//	Compiler   object + Materials -> policy.Policy and a Report
+//	StatusOf   Report -> the status that people read
+//	Store      the compiled policies of a cluster, kept up to date from informers
+//	Bundle     the same from files; FromCluster: the same from a cluster that the CLI asks once
+//
+// Compiling never fails. A policy that can't be used becomes one that refuses what it matches and says why: a typo, a
+// missing Secret or a field of a newer version must not open a door. What can't even be read matches everything.
+//
+// The Store answers from an immutable snapshot: policies are compiled when they change, never when a Pod is asked about.
+package compile

@@ -1,0 +1,57 @@
+package compile
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/pkg/policy"
+)
+
+// The kinds of policy objects.
+const (
+	KindImagePolicy        = "ImagePolicy"
+	KindClusterImagePolicy = "ClusterImagePolicy"
+)
+
+// Object is a policy object: *v1alpha1.ImagePolicy or *v1alpha1.ClusterImagePolicy.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// view is what both kinds of policy objects have in common.
+type view struct {
+	kind    string
+	object  Object
+	spec    *v1alpha1.ImagePolicySpec
+	cluster *v1alpha1.ClusterImagePolicySpec // nil for an ImagePolicy
+	status  *v1alpha1.PolicyStatus
+}
+
+var errNotPolicy = errors.New("no policy object")
+
+func viewOf(obj Object) (view, error) {
+	switch o := obj.(type) {
+	case *v1alpha1.ImagePolicy:
+		if o != nil {
+			return view{kind: KindImagePolicy, object: o, spec: &o.Spec, status: &o.Status}, nil
+		}
+	case *v1alpha1.ClusterImagePolicy:
+		if o != nil {
+			return view{kind: KindClusterImagePolicy, object: o, spec: &o.Spec.ImagePolicySpec, cluster: &o.Spec, status: &o.Status}, nil
+		}
+	}
+	return view{}, fmt.Errorf("%w: %T", errNotPolicy, obj)
+}
+
+// name names the policy: a ClusterImagePolicy has no namespace, whatever its metadata say.
+func (v view) name() policy.Name {
+	if v.cluster != nil {
+		return policy.Name{Name: v.object.GetName()}
+	}
+	return policy.Name{Namespace: v.object.GetNamespace(), Name: v.object.GetName()}
+}

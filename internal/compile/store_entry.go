@@ -1,0 +1,149 @@
+package compile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pratique-dev/pratique/pkg/policy"
+)
+
+// entry is one compiled policy. It isn't changed once it is in the Store, but for object.
+type entry struct {
+	uid    types.UID
+	raw    []byte                     // what was compiled
+	object *unstructured.Unstructured // the newest with that content
+	policy *policy.Policy
+	report Report
+	kept   map[source][]byte // the keys that were read, for the day when they can't be
+	due    time.Time         // when they are to be read again; zero: never
+}
+
+// reconcile compiles a policy if it or its keys may have changed, and publishes it if that made a difference.
+func (s *Store) reconcile(ctx context.Context, k key) {
+	s.mu.Lock()
+	object, old := s.objects[k], s.entries[k.Namespace][k.Name]
+	s.mu.Unlock()
+	if object == nil {
+		s.put(ctx, k, old, nil)
+		return
+	}
+	raw, err := essence(object)
+	now := time.Now()
+	if err == nil && old != nil && old.uid == object.GetUID() && bytes.Equal(old.raw, raw) && (old.due.IsZero() || now.Before(old.due)) {
+		s.mu.Lock()
+		old.object = object
+		s.mu.Unlock()
+		s.schedule(k, old)
+		s.tell(k)
+		return
+	}
+	next := &entry{uid: object.GetUID(), raw: raw, object: object}
+	keys := newLastGood(s.compiler.Materials, nil)
+	if old != nil && old.uid == next.uid {
+		keys.before = old.kept
+	}
+	next.policy, next.report = Compiler{Materials: keys, Namespace: s.compiler.Namespace}.compileRaw(ctx, raw, k)
+	next.kept = keys.now
+	switch {
+	case next.report.waiting():
+		next.due = now.Add(retryAfter)
+	case next.report.referring():
+		next.due = now.Add(rereadAfter)
+	}
+	if ctx.Err() != nil {
+		return // what can't be read while we are being stopped says nothing of the policy
+	}
+	s.put(ctx, k, old, next)
+	s.schedule(k, next)
+}
+
+// essence is what of an object is compiled: its spec, and who it is. Its status and the rest of its metadata change often
+// and mean nothing here.
+func essence(u *unstructured.Unstructured) ([]byte, error) {
+	what := map[string]any{}
+	for field, value := range u.Object {
+		if field != "metadata" && field != "status" {
+			what[field] = value
+		}
+	}
+	what["metadata"] = map[string]any{"name": u.GetName(), "namespace": u.GetNamespace(), "uid": string(u.GetUID())}
+	return json.Marshal(what)
+}
+
+// same tells whether two entries are alike for those who judge by them.
+func (e *entry) same(o *entry) bool {
+	return e.uid == o.uid && bytes.Equal(e.raw, o.raw) &&
+		e.policy.Unusable == o.policy.Unusable && e.policy.KeysNotReadAgain == o.policy.KeysNotReadAgain &&
+		reflect.DeepEqual(e.report, o.report)
+}
+
+// put replaces the entry of a policy; nil takes it out. Where old and next are alike the policy stays the same one.
+func (s *Store) put(ctx context.Context, k key, old, next *entry) {
+	if old == nil && next == nil {
+		return
+	}
+	alike := old != nil && next != nil && next.same(old)
+	if alike {
+		next.policy, next.report = old.policy, old.report
+	}
+	s.mu.Lock()
+	if next == nil {
+		delete(s.entries[k.Namespace], k.Name)
+		if len(s.entries[k.Namespace]) == 0 {
+			delete(s.entries, k.Namespace)
+		}
+	} else {
+		if s.entries[k.Namespace] == nil {
+			s.entries[k.Namespace] = map[string]*entry{}
+		}
+		s.entries[k.Namespace][k.Name] = next
+	}
+	snap := s.snapshot.Load()
+	if snap != nil && !alike {
+		s.snapshot.Store(snap.with(k.Namespace, s.entries[k.Namespace]))
+	}
+	s.mu.Unlock()
+	if !alike {
+		describe(ctx, k, next)
+		if snap != nil {
+			s.changed()
+		}
+	}
+	s.tell(k)
+}
+
+func describe(ctx context.Context, k key, e *entry) {
+	logger := log.FromContext(ctx).WithValues("policy", k.String())
+	switch {
+	case e == nil:
+		logger.Info("policy is gone")
+	case e.policy.Unusable != "":
+		logger.Info("policy can't be used and refuses what it matches", "reason", e.report.Reason, "message", e.report.Message)
+	default:
+		logger.Info("policy is in force", "mode", e.policy.Mode.String(), "rule", e.policy.Summary(), "digest", e.policy.Digest)
+	}
+}
+
+// schedule has a policy's keys read again when that is due.
+func (s *Store) schedule(k key, e *entry) {
+	if !e.due.IsZero() {
+		s.queue.AddAfter(k, time.Until(e.due))
+	}
+}
+
+// tell says to whoever writes statuses that one may have to be written.
+func (s *Store) tell(k key) {
+	s.mu.Lock()
+	watcher := s.watcher
+	s.mu.Unlock()
+	if watcher != nil {
+		watcher(k)
+	}
+}

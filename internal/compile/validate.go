@@ -1,0 +1,244 @@
+package compile
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// Bounds of a policy, as its schema has them. They are held here too, since files reach the CLI without a schema.
+const (
+	maxImages      = 256 // patterns in include, and in exclude
+	maxPattern     = 512 // bytes: a host of 253, a repository of 255
+	maxTagGlobs    = 64
+	maxTagGlob     = 128 // bytes: a tag has no more
+	maxAuthorities = 64
+	maxReason      = 512 // bytes: the first KiB of an answer must stand alone
+	maxObjectName  = 253 // bytes, as Kubernetes bounds names
+)
+
+// MaxKeys bounds the keys of one policy over all its authorities: its status publishes them, and shares one etcd object
+// of 1.5 MiB with its spec (256 keys of RSA-8192 are 370 KiB of PEM).
+const MaxKeys = 256
+
+// notYet is how every error begins that says that this version can't do something which the schema already has.
+const notYet = "not supported yet"
+
+// Validate returns what is wrong with a policy object, as far as that can be told without a cluster. It is what
+// /validate-policy refuses, what makes a policy unusable, and what the CLI reports: each error names the field and the cure.
+func Validate(obj Object) field.ErrorList {
+	v, err := viewOf(obj)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	c := checker{known: map[string]bool{}, keys: map[string][]verify.Key{}}
+	spec := field.NewPath("spec")
+	c.mode(spec.Child("mode"), v.spec.Mode)
+	c.images(spec.Child("images"), v.spec.Images)
+	c.references(spec.Child("references"), v.spec.References)
+	c.authorities(spec.Child("authorities"), v.spec.Authorities, v.cluster != nil)
+	c.action(spec, v.spec)
+	if v.spec.AcceptSummary != nil {
+		c.unsupported(spec.Child("acceptSummary"), "require the papers themselves")
+	}
+	if v.cluster != nil {
+		c.clusterOnly(spec, v.cluster)
+	}
+	return c.errs
+}
+
+// checker gathers errors, and what later fields need of earlier ones.
+type checker struct {
+	errs  field.ErrorList
+	known map[string]bool         // the authorities by name
+	order []string                // their names as they come
+	keys  map[string][]verify.Key // the keys of those that carry theirs
+}
+
+// invalid adds an error that doesn't repeat the value: it may be long, or a private key in the wrong place.
+func (c *checker) invalid(at *field.Path, format string, args ...any) {
+	c.errs = append(c.errs, field.Invalid(at, field.OmitValueType{}, fmt.Sprintf(format, args...)))
+}
+
+func (c *checker) required(at *field.Path, cure string) {
+	c.errs = append(c.errs, field.Required(at, cure))
+}
+
+func (c *checker) unsupported(at *field.Path, cure string) {
+	c.errs = append(c.errs, field.Forbidden(at, notYet+" by this version: "+cure))
+}
+
+// tooMany adds an error if there are more than bound, and tells whether that is so.
+func (c *checker) tooMany(at *field.Path, n, bound int) bool {
+	if n > bound {
+		c.errs = append(c.errs, field.Invalid(at, n, fmt.Sprintf("at most %d: split the policy", bound)))
+	}
+	return n > bound
+}
+
+// badLength adds an error if a text is empty or longer than bound, and tells whether that is so.
+func (c *checker) badLength(at *field.Path, s string, bound int, cure string) bool {
+	switch {
+	case s == "":
+		c.required(at, cure)
+	case len(s) > bound:
+		c.invalid(at, "%d bytes, at most %d: %s", len(s), bound, cure)
+	default:
+		return false
+	}
+	return true
+}
+
+func (c *checker) mode(at *field.Path, m v1alpha1.Mode) {
+	switch m {
+	case "", v1alpha1.ModeEnforce, v1alpha1.ModeWarn, v1alpha1.ModeAudit:
+		return
+	}
+	c.errs = append(c.errs, field.NotSupported(at, m, []v1alpha1.Mode{v1alpha1.ModeEnforce, v1alpha1.ModeWarn, v1alpha1.ModeAudit}))
+}
+
+func (c *checker) images(at *field.Path, images v1alpha1.Images) {
+	if len(images.Include) == 0 {
+		c.required(at.Child("include"), "say which images the policy is about, for instance registry.example.com/team/** or, for any image, **")
+	}
+	c.patterns(at.Child("include"), images.Include)
+	c.patterns(at.Child("exclude"), images.Exclude)
+	for i, p := range images.Platforms {
+		if !platform.MatchString(p) {
+			c.invalid(at.Child("platforms").Index(i), "%.64q: want os/arch[/variant], for instance linux/amd64", p)
+		}
+	}
+	if len(images.Platforms) > 0 {
+		c.unsupported(at.Child("platforms"), "leave it out; a signature is about the digest that runs")
+	}
+}
+
+func (c *checker) patterns(at *field.Path, patterns []string) {
+	if c.tooMany(at, len(patterns), maxImages) {
+		return
+	}
+	for i, p := range patterns {
+		if c.badLength(at.Index(i), p, maxPattern, "write HOST/PATH, for instance registry.example.com/team/**") {
+			continue
+		}
+		if _, err := policy.ParsePattern(p); err != nil {
+			c.invalid(at.Index(i), "%v", err)
+		}
+	}
+}
+
+var platform = regexp.MustCompile(`^[a-z0-9]{1,32}/[a-z0-9_]{1,32}(/[a-z0-9.]{1,32})?$`)
+
+// tagGlob is what a glob over tags may be made of. Of another character, deny would match nothing in silence.
+var tagGlob = regexp.MustCompile(`^[A-Za-z0-9_.*?-]+$`)
+
+func (c *checker) references(at *field.Path, r *v1alpha1.References) {
+	if r == nil {
+		return
+	}
+	switch r.Tags {
+	case "", v1alpha1.TagsDeny, v1alpha1.TagsAllow:
+	case v1alpha1.TagsPin:
+		c.unsupported(at.Child("tags"), "use Deny, which refuses a tag and says the digest to use, or Allow")
+	default:
+		c.errs = append(c.errs, field.NotSupported(at.Child("tags"), r.Tags, []v1alpha1.TagRule{v1alpha1.TagsDeny, v1alpha1.TagsAllow}))
+	}
+	c.tagGlobs(at.Child("allow"), r.Allow)
+	c.tagGlobs(at.Child("deny"), r.Deny)
+}
+
+func (c *checker) tagGlobs(at *field.Path, globs []string) {
+	const cure = "write a glob over tags, for instance v1.* (letters, digits, _ . - and the wildcards * and ?)"
+	if c.tooMany(at, len(globs), maxTagGlobs) {
+		return
+	}
+	for i, g := range globs {
+		if c.badLength(at.Index(i), g, maxTagGlob, cure) {
+			continue
+		}
+		if _, err := policy.ParseTagGlob(g); err != nil {
+			c.invalid(at.Index(i), "%v", err)
+		} else if !tagGlob.MatchString(g) {
+			c.invalid(at.Index(i), "%q matches no tag: %s", g, cure)
+		}
+	}
+}
+
+const sayWhy = "say why, for those who meet the policy"
+
+// action checks that the policy does exactly one thing, and that.
+func (c *checker) action(at *field.Path, s *v1alpha1.ImagePolicySpec) {
+	n := 0
+	if s.Require != nil {
+		n++
+		c.require(at.Child("require"), s.Require)
+	}
+	if s.Allow != nil {
+		n++
+		c.badLength(at.Child("allow", "reason"), s.Allow.Reason, maxReason, sayWhy)
+	}
+	if s.Deny != nil {
+		n++
+		c.badLength(at.Child("deny", "reason"), s.Deny.Reason, maxReason, sayWhy)
+	}
+	switch n {
+	case 0:
+		c.required(at.Child("require"), "set exactly one of require, allow and deny")
+	case 1:
+	default:
+		c.invalid(at, "set exactly one of require, allow and deny, not %d: write one policy for each", n)
+	}
+}
+
+func (c *checker) clusterOnly(at *field.Path, s *v1alpha1.ClusterImagePolicySpec) {
+	if _, err := metav1.LabelSelectorAsSelector(s.NamespaceSelector); err != nil {
+		c.invalid(at.Child("namespaceSelector"), "%v: want matchLabels, or matchExpressions with In, NotIn, Exists or DoesNotExist", err)
+	}
+	if s.NamespaceExceptions != nil {
+		c.unsupported(at.Child("namespaceExceptions"), "leave it out; no namespace can loosen the policy")
+	}
+}
+
+// authorityName checks that a name is one that requirements can refer to.
+func (c *checker) authorityName(at *field.Path, name string) {
+	switch problems := validation.IsDNS1123Label(name); {
+	case name == "":
+		c.required(at, "name the authority, for instance release: requirements refer to it by name")
+	case len(problems) > 0:
+		c.invalid(at, "%.80q: want lower-case letters, digits and -, at most 63", name)
+	case c.known[name]:
+		c.errs = append(c.errs, field.Duplicate(at, name))
+	default:
+		c.known[name] = true
+		c.order = append(c.order, name)
+	}
+}
+
+// names lists the authorities there are, for whoever mistyped one.
+func (c *checker) names() string {
+	const most = 10 // enough to find the one that was meant
+	switch {
+	case len(c.order) == 0:
+		return "none"
+	case len(c.order) > most:
+		return strings.Join(c.order[:most], ", ") + fmt.Sprintf(" and %d more", len(c.order)-most)
+	}
+	return strings.Join(c.order, ", ")
+}
+
+// isNotYet tells whether an error says that this version can't do it.
+func isNotYet(e *field.Error) bool { return strings.HasPrefix(e.Detail, notYet) }
+
+// onlyNotYet tells whether nothing is wrong but that this version is too old for it.
+func onlyNotYet(errs field.ErrorList) bool {
+	return !slices.ContainsFunc(errs, func(e *field.Error) bool { return !isNotYet(e) })
+}

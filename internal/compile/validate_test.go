@@ -1,0 +1,294 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+)
+
+// lines repeats a YAML list item, numbered.
+func items(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format+"\n", i)
+	}
+	return b.String()
+}
+
+func TestValidateAccepts(t *testing.T) {
+	t.Parallel()
+	key := newKey(t)
+	for _, tt := range []struct{ name, text string }{
+		{"a signature by an inline key", namespaced(signedBy(key))},
+		{"the same for the cluster", clusterWide(signedBy(key))},
+		{"a key in a Secret", namespaced(bySecret)},
+		{"a key in a ConfigMap", namespaced(strings.Replace(bySecret, "secretRef", "configMapRef", 1))},
+		{"every mode", namespaced("mode: Audit\n" + signedBy(key))},
+		{"tags that are denied", namespaced("references: {tags: Deny, allow: ['v*', '1.?'], deny: [latest]}\n" + signedBy(key))},
+		{"tags that are allowed", namespaced("references: {tags: Allow}\n" + signedBy(key))},
+		{"log and timestamp where they are optional", namespaced(strings.Replace(bySecret, "- name: release", "- name: release\n  log: Optional\n  timestamp: Optional", 1))},
+		{"an authority that nobody uses", namespaced("images: {include: ['**']}\nauthorities: [{name: a, key: {secretRef: {name: s, key: k}}}]\nallow: {reason: sidecars}")},
+		{"revocation by digest", namespaced("images: {include: ['registry.example.com/a@" + someDigest + "']}\ndeny: {reason: CVE-2026-1}")},
+		{"a selector", clusterWide("namespaceSelector: {matchLabels: {env: production}}\n" + signedBy(key))},
+		{"the empty selector", clusterWide("namespaceSelector: {}\n" + signedBy(key))},
+		{"two signers of two keys", namespaced(strings.Replace(signedBy(key+newKey(t)), "{by: [release]}", "{by: [release], atLeast: 2}", 1))},
+		{"more signers than can be told without the Secret", namespaced(strings.Replace(bySecret, "{by: [release]}", "{by: [release], atLeast: 3}", 1))},
+		{"requirements that are listed empty", namespaced(strings.Replace(signedBy(key), "require: {", "require: {tests: [], custom: [], sbom: null, ", 1))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if errs := Validate(mustDecode(t, tt.text)); len(errs) > 0 {
+				t.Errorf("refused: %v", errs)
+			}
+		})
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	t.Parallel()
+	key := newKey(t)
+	signed := signedBy(key)
+	with := func(old, new string) string { // bySecret, changed in one place
+		if !strings.Contains(bySecret, old) {
+			t.Fatalf("bySecret has no %q", old)
+		}
+		return strings.Replace(bySecret, old, new, 1)
+	}
+	secretKey := "key: {secretRef: {name: cosign-pub, key: cosign.pub}}"
+	for _, tt := range []struct{ name, spec, field, want string }{
+		{"an unknown mode", "mode: enforce\n" + signed, "spec.mode", `supported values: "Enforce", "Warn", "Audit"`},
+
+		{"no images", "images: {include: []}\nallow: {reason: r}", "spec.images.include", "for instance registry.example.com/team/**"},
+		{"an empty pattern", "images: {include: ['']}\nallow: {reason: r}", "spec.images.include[0]", "write HOST/PATH"},
+		{"a pattern without a host", "images: {include: [nginx]}\nallow: {reason: r}", "spec.images.include[0]", "want HOST/PATH"},
+		{"a pattern whose host is none", "images: {include: ['team/app']}\nallow: {reason: r}", "spec.images.include[0]", "docker.io/team/app"},
+		{"a pattern with a tag", "images: {include: ['a.example/b:v1']}\nallow: {reason: r}", "spec.images.include[0]", "tags are for references.allow and deny"},
+		{"a pattern with another kind of digest", "images: {include: ['a.example/b@sha512:00']}\nallow: {reason: r}", "spec.images.include[0]", "sha256: and 64 hex digits"},
+		{"a bad pattern in exclude", "images: {include: ['**'], exclude: ['a.example/b**']}\nallow: {reason: r}", "spec.images.exclude[0]", "** must be a whole segment"},
+		{"a pattern of more than 512 bytes", "images: {include: ['a.example/" + strings.Repeat("x", 512) + "']}\nallow: {reason: r}", "spec.images.include[0]", "at most 512"},
+		{"more than 256 patterns", "images:\n  include:\n" + items(257, "  - a.example/b%d") + "allow: {reason: r}", "spec.images.include", "at most 256"},
+		{"more than 256 excluded patterns", "images:\n  include: ['**']\n  exclude:\n" + items(257, "  - a.example/b%d") + "allow: {reason: r}", "spec.images.exclude", "at most 256"},
+		{"platforms", "images: {include: ['**'], platforms: [linux/amd64]}\nallow: {reason: r}", "spec.images.platforms", "not supported yet"},
+		{"a platform that is none", "images: {include: ['**'], platforms: [amd64]}\nallow: {reason: r}", "spec.images.platforms[0]", "os/arch[/variant]"},
+
+		{"pinning", "references: {tags: Pin}\n" + signed, "spec.references.tags", "not supported yet"},
+		{"an unknown tag rule", "references: {tags: pin}\n" + signed, "spec.references.tags", `"Deny", "Allow"`},
+		{"an empty tag glob", "references: {deny: ['']}\n" + signed, "spec.references.deny[0]", "write a glob over tags"},
+		{"a tag glob with brackets", "references: {allow: ['v[0-9]']}\n" + signed, "spec.references.allow[0]", "wildcards"},
+		{"a tag glob that no tag can match", "references: {deny: ['latest ']}\n" + signed, "spec.references.deny[0]", "matches no tag"},
+		{"a tag glob of more than 128 bytes", "references: {allow: ['" + strings.Repeat("v", 129) + "']}\n" + signed, "spec.references.allow[0]", "at most 128"},
+		{"more than 64 tag globs", "references:\n  allow:\n" + items(65, "  - v%d") + signed, "spec.references.allow", "at most 64"},
+
+		{"neither require nor allow nor deny", "images: {include: ['**']}", "spec.require", "exactly one of require, allow and deny"},
+		{"both allow and deny", "images: {include: ['**']}\nallow: {reason: r}\ndeny: {reason: r}", "spec", "exactly one of require, allow and deny, not 2"},
+		{"both require and allow", "allow: {reason: r}\n" + signed, "spec", "exactly one of require, allow and deny, not 2"},
+		{"allow without a reason", "images: {include: ['**']}\nallow: {reason: ''}", "spec.allow.reason", "say why"},
+		{"deny without a reason", "images: {include: ['**']}\ndeny: {}", "spec.deny.reason", "say why"},
+		{"a reason of more than 512 bytes", "images: {include: ['**']}\ndeny: {reason: '" + strings.Repeat("x", 513) + "'}", "spec.deny.reason", "at most 512"},
+		{"acceptSummary", "acceptSummary: {by: [release], verifierID: v, insteadOf: [signature]}\n" + signed, "spec.acceptSummary", "not supported yet"},
+
+		{"an authority without a name", with("name: release", "name: ''"), "spec.authorities[0].name", "name the authority"},
+		{"an authority's name in capitals", with("name: release", "name: Release"), "spec.authorities[0].name", "lower-case"},
+		{"an authority's name of 64 bytes", with("name: release", "name: "+strings.Repeat("x", 64)), "spec.authorities[0].name", "at most 63"},
+		{"two authorities of one name", with("require:", "- name: release\n  "+secretKey+"\nrequire:"), "spec.authorities[1].name", `Duplicate value: "release"`},
+		{"more than 64 authorities", "images: {include: ['**']}\nauthorities:\n" + items(65, "- {name: a%d, key: {secretRef: {name: s, key: k}}}") + "allow: {reason: r}", "spec.authorities", "at most 64"},
+		{"an authority that is nobody", with(secretKey, ""), "spec.authorities[0].key", "exactly one of key, keyless and certificate"},
+		{"an authority that is two", with(secretKey, secretKey+"\n  keyless: {identities: []}"), "spec.authorities[0]", "exactly one of key, keyless and certificate, not 2"},
+		{"a keyless authority", with(secretKey, "keyless: {identities: [{issuer: i, subject: s}]}"), "spec.authorities[0].keyless", "not supported yet"},
+		{"a certificate authority", with(secretKey, "certificate: {roots: PEM, identities: [{subject: s}]}"), "spec.authorities[0].certificate", "not supported yet"},
+		{"a log entry that is required", with(secretKey, secretKey+"\n  log: Required"), "spec.authorities[0].log", "not supported yet"},
+		{"a timestamp that is required", with(secretKey, secretKey+"\n  timestamp: Required"), "spec.authorities[0].timestamp", "not supported yet"},
+		{"an unknown demand", with(secretKey, secretKey+"\n  log: Maybe"), "spec.authorities[0].log", `supported values: "Optional"`},
+		{"papers elsewhere", with(secretKey, secretKey+"\n  repository: registry.example.com/papers"), "spec.authorities[0].repository", "not supported yet"},
+
+		{"a key without a source", with(secretKey, "key: {}"), "spec.authorities[0].key", "exactly one of data (PEM), secretRef and configMapRef"},
+		{"a key with two sources", with(secretKey, "key: {secretRef: {name: s, key: k}, configMapRef: {name: s, key: k}}"), "spec.authorities[0].key", "exactly one of data, secretRef, configMapRef and kms, not 2"},
+		{"a Secret without a name", with("name: cosign-pub", "name: ''"), "spec.authorities[0].key.secretRef.name", "name the object"},
+		{"a Secret without an entry", with("key: cosign.pub", "key: ''"), "spec.authorities[0].key.secretRef.key", "name the entry"},
+		{"a ConfigMap without an entry", with(secretKey, "key: {configMapRef: {name: c}}"), "spec.authorities[0].key.configMapRef.key", "name the entry"},
+		{"a Secret's name of 254 bytes", with("name: cosign-pub", "name: "+strings.Repeat("x", 254)), "spec.authorities[0].key.secretRef.name", "at most 253"},
+		{"a key that is no PEM", with(secretKey, "key: {data: nonsense}"), "spec.authorities[0].key.data", "want -----BEGIN PUBLIC KEY-----"},
+		{"a private key", with(secretKey, "key: {data: \"-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\\n\"}"), "spec.authorities[0].key.data", "this is a private key: take it out of here"},
+		{"more PEM than 64 KiB", with(secretKey, "key: {data: '"+strings.Repeat("x", 64<<10+1)+"'}"), "spec.authorities[0].key.data", "over the bound of 65536"},
+		{"a key of a key management service in an ImagePolicy", with(secretKey, "key: {kms: 'awskms:///x'}"), "spec.authorities[0].key.kms", "only in a ClusterImagePolicy"},
+		{"a key of a key management service", with(secretKey, "key: {kms: 'awskms:///x'}"), "spec.authorities[0].key.kms", "not supported yet"},
+
+		{"an empty require", "images: {include: ['**']}\nrequire: {}", "spec.require.signature", "asks for nothing"},
+		{"a require of nulls", "images: {include: ['**']}\nrequire: {signature: null, tests: []}", "spec.require.signature", "asks for nothing"},
+		{"sbom", with("{signature: {by: [release]}}", "{sbom: {by: [release]}}"), "spec.require.sbom", "not supported yet"},
+		{"vulnerabilities", with("{signature: {by: [release]}}", "{vulnerabilities: {by: [release]}}"), "spec.require.vulnerabilities", "not supported yet"},
+		{"secrets", with("{signature: {by: [release]}}", "{secrets: {by: [release]}}"), "spec.require.secrets", "not supported yet"},
+		{"provenance", with("{signature: {by: [release]}}", "{provenance: {by: [release]}}"), "spec.require.provenance", "not supported yet"},
+		{"tests", with("{signature: {by: [release]}}", "{tests: [{name: smoke, by: [release]}]}"), "spec.require.tests", "not supported yet"},
+		{"approvals", with("{signature: {by: [release]}}", "{approvals: {by: [release], environment: e}}"), "spec.require.approvals", "not supported yet"},
+		{"promotion", with("{signature: {by: [release]}}", "{promotion: {by: [release], to: e}}"), "spec.require.promotion", "not supported yet"},
+		{"custom rules", with("{signature: {by: [release]}}", "{custom: [{predicateType: t, by: [release], rules: [{cel: 'true', message: m}]}]}"), "spec.require.custom", "not supported yet"},
+		{"a requirement beside a signature", with("{signature: {by: [release]}}", "{signature: {by: [release]}, sbom: {by: [release]}}"), "spec.require.sbom", "not supported yet"},
+
+		{"a signature by an authority that isn't defined", with("by: [release]", "by: [relaese]"), "spec.require.signature.by[0]", `"relaese" is not defined; spec.authorities has: release`},
+		{"a signature by an authority, where there are none", "images: {include: ['**']}\nrequire: {signature: {by: [release]}}", "spec.require.signature.by[0]", "spec.authorities has: none"},
+		{"an authority twice", with("by: [release]", "by: [release, release]"), "spec.require.signature.by[1]", `Duplicate value: "release"`},
+		{"no signers at all", with("{by: [release]}", "{by: [release], atLeast: 0}"), "spec.require.signature.atLeast", "want 1 to 64"},
+		{"65 signers", with("{by: [release]}", "{by: [release], atLeast: 65}"), "spec.require.signature.atLeast", "want 1 to 64"},
+		{"more signers than keys", strings.Replace(signed, "{by: [release]}", "{by: [release], atLeast: 2}", 1), "spec.require.signature.atLeast", "distinct keys"},
+		{"two signers of one key that is there twice", strings.Replace(signedBy(key+key), "{by: [release]}", "{by: [release], atLeast: 2}", 1), "spec.require.signature.atLeast", "distinct keys"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for kind, text := range map[string]string{KindImagePolicy: namespaced(tt.spec), KindClusterImagePolicy: clusterWide(tt.spec)} {
+				if kind == KindClusterImagePolicy && strings.Contains(tt.want, "only in a ClusterImagePolicy") {
+					continue
+				}
+				wantError(t, mustDecode(t, text), tt.field, tt.want)
+			}
+		})
+	}
+}
+
+func TestValidateRefusesInAClusterImagePolicy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, spec, field, want string }{
+		{"a selector with an unknown operator", "namespaceSelector: {matchExpressions: [{key: env, operator: in, values: [a]}]}\n" + bySecret, "spec.namespaceSelector", "In, NotIn, Exists or DoesNotExist"},
+		{"a selector with a bad label", "namespaceSelector: {matchLabels: {'a b': c}}\n" + bySecret, "spec.namespaceSelector", "want matchLabels"},
+		{"exceptions for namespaces", "namespaceExceptions: {severities: [low]}\n" + bySecret, "spec.namespaceExceptions", "not supported yet"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			wantError(t, mustDecode(t, clusterWide(tt.spec)), tt.field, tt.want)
+		})
+	}
+}
+
+// wantError wants an error of a field, and each error to be of one line, bounded, and with a cure behind its kind.
+func wantError(t *testing.T, obj Object, field, want string) {
+	t.Helper()
+	errs := Validate(obj)
+	found := false
+	for _, e := range errs {
+		found = found || e.Field == field && strings.Contains(e.Error(), want)
+		if strings.ContainsAny(e.Error(), "\n\r") || len(e.Error()) > 2048 {
+			t.Errorf("not one short line: %.200q", e.Error())
+		}
+		if e.Detail == "" && e.Type != "FieldValueDuplicate" {
+			t.Errorf("no cure: %v", e)
+		}
+	}
+	if !found {
+		t.Errorf("got %v\nwant an error of %s with %s", errs, field, want)
+	}
+}
+
+// An error must never carry key material: it goes to terminals, logs and statuses.
+func TestValidateDoesNotRepeatAPrivateKey(t *testing.T) {
+	t.Parallel()
+	const secret = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"
+	text := namespaced(strings.Replace(bySecret, "{secretRef: {name: cosign-pub, key: cosign.pub}}", `{data: "-----BEGIN PRIVATE KEY-----\n`+secret+`\n-----END PRIVATE KEY-----\n"}`, 1))
+	errs := Validate(mustDecode(t, text))
+	if len(errs) == 0 {
+		t.Fatal("accepted")
+	}
+	if all := errs.ToAggregate().Error(); strings.Contains(all, secret) {
+		t.Errorf("the error repeats the key: %s", all)
+	}
+}
+
+func TestValidateSaysTheSameEachTime(t *testing.T) {
+	t.Parallel()
+	obj, err := Decode([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := Validate(obj).ToAggregate().Error()
+	for range 20 {
+		if again := Validate(obj).ToAggregate().Error(); again != first {
+			t.Fatalf("first %s\nthen  %s", first, again)
+		}
+	}
+}
+
+func TestValidateRefusesWhatIsNoPolicy(t *testing.T) {
+	t.Parallel()
+	var none *v1alpha1.ImagePolicy
+	for _, obj := range []Object{nil, none} {
+		if len(Validate(obj)) == 0 {
+			t.Errorf("%T accepted", obj)
+		}
+	}
+}
+
+func TestRow65_AnIdentityWithoutIssuerOrSubjectIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, identities := range map[string]string{
+		"no identities": "[]", "an empty one": "[{}]", "no issuer": "[{subject: s}]", "no subject": "[{issuer: i}]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := namespaced("images: {include: [registry.example.com/**]}\nauthorities: [{name: ci, keyless: {identities: " + identities + "}}]\nrequire: {signature: {by: [ci]}}")
+			wantError(t, mustDecode(t, text), "spec.authorities[0].keyless", "not supported yet")
+			p, _ := Compiler{}.Compile(t.Context(), mustDecode(t, text))
+			if !refuses(t, p, "registry.example.com/app") {
+				t.Error("and yet it lets an image in")
+			}
+		})
+	}
+}
+
+func TestRow73_AWeakKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	wantError(t, mustDecode(t, namespaced(signedBy(weakKey(t)))), "spec.authorities[0].key.data", "RSA key of 1024 bits: want 2048")
+	wantError(t, mustDecode(t, namespaced(signedBy(newKey(t)+weakKey(t)))), "spec.authorities[0].key.data", "key 2: RSA key of 1024 bits")
+}
+
+func TestRow19_AnEmptyAuthorityListIsInvalid(t *testing.T) {
+	t.Parallel()
+	text := namespaced(strings.Replace(bySecret, "by: [release]", "by: []", 1))
+	wantError(t, mustDecode(t, text), "spec.require.signature.by", "name at least one authority; spec.authorities has: release")
+	p, _ := Compiler{}.Compile(t.Context(), mustDecode(t, text))
+	if !refuses(t, p, "registry.example.com/app") {
+		t.Error("and yet it lets an image in")
+	}
+}
+
+func TestMoreKeysThanAStatusCanHoldAreRefused(t *testing.T) {
+	t.Parallel()
+	var keys strings.Builder
+	for range 60 {
+		keys.WriteString(newKey(t))
+	}
+	var spec strings.Builder
+	spec.WriteString("images: {include: ['**']}\nallow: {reason: r}\nauthorities:\n")
+	for i := range 5 {
+		fmt.Fprintf(&spec, "- name: a%d\n  key:\n    data: |\n%s\n", i, indent(keys.String(), 6))
+	}
+	wantError(t, mustDecode(t, namespaced(spec.String())), "spec.authorities", "300 keys, at most 256")
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, spec, want string }{
+		{"nothing to say", bySecret, ""},
+		{"a pattern that is excluded too", "images: {include: [a.example/b], exclude: [a.example/b]}\ndeny: {reason: r}", "spec.images.include[0]: is in exclude too"},
+		{"a pattern twice", "images: {include: [a.example/b, a.example/b]}\ndeny: {reason: r}", "spec.images.include[1]: is there twice"},
+		{"Docker Hub without library", "images: {include: [docker.io/nginx]}\ndeny: {reason: r}", "docker.io/library/NAME"},
+		{"Docker Hub without library, excluded", "images: {include: ['**'], exclude: [index.docker.io/nginx]}\ndeny: {reason: r}", "spec.images.exclude[0]: matches nothing"},
+		{"all of Docker Hub", "images: {include: ['docker.io/**']}\ndeny: {reason: r}", ""},
+		{"every image allowed", "images: {include: ['**']}\nallow: {reason: r}", "every image of any host gets in"},
+		{"tag rules beside deny", "images: {include: ['**']}\nreferences: {deny: [latest]}\ndeny: {reason: r}", "means nothing beside deny"},
+		{"tags that may move", "references: {tags: Allow}\n" + bySecret, "a tag may move"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := Warnings(mustDecode(t, namespaced(tt.spec)))
+			if all := strings.Join(got, "\n"); !strings.Contains(all, tt.want) || tt.want == "" && all != "" {
+				t.Errorf("got %q, want %q", all, tt.want)
+			}
+			for _, w := range got {
+				if len(w) > 120 || strings.Contains(w, "\n") {
+					t.Errorf("the API server would drop it: %q", w)
+				}
+			}
+		})
+	}
+}

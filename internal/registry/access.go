@@ -1,0 +1,232 @@
+package registry
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// maxOpened bounds the repositories for which it is remembered which of several credentials opens them.
+const maxOpened = 4096
+
+// Access reads registries with one set of credentials. It implements verify.Fetcher, and resolves tags. It may be used
+// from many goroutines. Every error is a *verify.FetchError.
+type Access struct {
+	client *Client
+	id     verify.Access
+	creds  Credentials
+
+	tags    *lru.Cache[string, resolved]
+	opened  *lru.Cache[string, secret]
+	resolve flights[string, resolved]
+}
+
+var _ verify.Fetcher = (*Access)(nil)
+
+// Access identifies the credentials used. It implements verify.Fetcher.
+func (a *Access) Access() verify.Access { return a.id }
+
+// question is one thing to ask a repository.
+type question struct {
+	kind   RequestKind
+	path   string   // below the repository
+	page   *url.URL // in place of path: a further page
+	accept string
+	size   int64 // of the body, in bytes; negative: unknown
+	limit  int64 // of the body, in bytes
+	// gate says that the answer tells whether the repository is open to the credential used: with it, 404 is a reason
+	// to try another, for some registries hide what may not be read.
+	gate bool
+}
+
+// answer is a body that came with status 200, whole.
+type answer struct {
+	body   []byte
+	header http.Header
+	from   *url.URL // after redirects
+}
+
+// ask puts a question with each credential that is for the repository in turn, until one is let in, as the kubelet does.
+func (a *Access) ask(ctx context.Context, repo name.Repository, q question) (*answer, error) {
+	var denied error
+	secrets := a.secrets(repo)
+	for _, s := range secrets {
+		var got *answer
+		err := a.client.retrier.do(ctx, func() (err error) {
+			got, err = a.client.once(ctx, repo, s, q)
+			return err
+		})
+		switch status := statusOf(err); {
+		case err == nil:
+			if len(secrets) > 1 {
+				a.opened.Add(repo.Name(), s)
+			}
+			return got, nil
+		case status == http.StatusUnauthorized || status == http.StatusForbidden:
+			denied = err
+		case status == http.StatusNotFound && q.gate:
+			if denied == nil {
+				denied = err
+			}
+		default:
+			return nil, err
+		}
+	}
+	return nil, denied
+}
+
+// secrets returns what the repository is asked with: first what it was opened with before, else the most specific.
+func (a *Access) secrets(repo name.Repository) []secret {
+	entries := a.creds.For(repo).entries
+	if len(entries) == 0 {
+		return []secret{{}}
+	}
+	known, ok := a.opened.Get(repo.Name())
+	var all []secret
+	if ok {
+		all = append(all, known)
+	}
+	for _, e := range entries {
+		if !ok || e.secret != known {
+			all = append(all, e.secret)
+		}
+	}
+	return all
+}
+
+// settled tells whether it is known which credential opens the repository. While it isn't, what a place says to one
+// credential may be different from what it says to the next.
+func (a *Access) settled(repo name.Repository) bool {
+	return len(a.creds.For(repo).entries) < 2 || a.opened.Contains(repo.Name())
+}
+
+// once asks one time, and once more with another session if the one it had is turned away.
+func (c *Client) once(ctx context.Context, repo name.Repository, s secret, q question) (*answer, error) {
+	have, err := c.logins.session(ctx, repo, s, nil)
+	if err != nil {
+		return nil, err
+	}
+	got, err := c.get(ctx, repo, have, q)
+	if statusOf(err) != http.StatusUnauthorized || !have.renewable {
+		return got, err
+	}
+	if have, err = c.logins.session(ctx, repo, s, have); err != nil {
+		return nil, err
+	}
+	return c.get(ctx, repo, have, q)
+}
+
+// get makes the request and reads its answer.
+func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q question) (*answer, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeouts.Request)
+		defer cancel()
+	}
+	host := repo.RegistryStr()
+	leave, err := c.limits.enter(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	target := s.origin
+	target.Path = "/v2/" + repo.RepositoryStr() + "/" + q.path
+	if q.page != nil {
+		target = *q.page
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, refuse(verify.Forbidden, "not a URL to ask: %s", printable(err.Error()))
+	}
+	if q.accept != "" {
+		req.Header.Set("Accept", q.accept)
+	}
+	client := http.Client{
+		Transport:     &authorized{next: c.wire.of(host, q.kind, q.limit), session: s},
+		CheckRedirect: c.rules.check(&s.origin, q),
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, statusFailure(resp, c.now())
+	}
+	body, err := c.read(ctx, host, resp, q)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	return &answer{body: body, header: resp.Header, from: resp.Request.URL}, nil
+}
+
+// read reads a body whole. Its memory is reserved before, by its announced length or the bound.
+func (c *Client) read(ctx context.Context, host string, resp *http.Response, q question) ([]byte, error) {
+	want := resp.ContentLength
+	if q.size >= 0 {
+		if want >= 0 && want != q.size {
+			return nil, wrongSize(q.size)
+		}
+		want = q.size
+	}
+	if want < 0 {
+		want = q.limit
+	}
+	free, err := c.limits.reserve(ctx, host, want)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	// What is announced isn't believed: memory is taken as bytes come.
+	body := make([]byte, 0, min(want, firstBuffer)+1)
+	for {
+		n, err := resp.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if q.size >= 0 && int64(len(body)) > q.size {
+			break
+		}
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+	}
+	if q.size >= 0 && int64(len(body)) != q.size {
+		return nil, wrongSize(q.size)
+	}
+	return body, nil
+}
+
+// firstBuffer is what is allotted before any byte came: most manifests and signatures fit.
+const firstBuffer = 16 << 10
+
+func wrongSize(want int64) error {
+	return refuse(verify.Malformed, "it isn't of the %d bytes that its descriptor says", want)
+}
+
+// authorized adds a session's Authorization to requests to the registry itself, and to no others.
+type authorized struct {
+	next    http.RoundTripper
+	session *session
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Del("Authorization")
+	if a.session.header != "" && sameHost(&a.session.origin, req.URL) {
+		req.Header.Set("Authorization", a.session.header)
+	}
+	return a.next.RoundTrip(req)
+}

@@ -1,0 +1,189 @@
+package registry
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// maxAccesses bounds the credential sets held at once: about one for each namespace with pull secrets of its own.
+const maxAccesses = 2048
+
+// Options say how registries are read. The zero Options are strict: https only, default address rules, system roots.
+type Options struct {
+	// PlainHTTP names hosts, as HOST or HOST:PORT, that are spoken to by plain http and that the dial guard lets
+	// through. Without a port, every port.
+	PlainHTTP []string
+	// Guard holds the address rules; nil for the default ones.
+	Guard *Guard
+	// RootCAs are the authorities that registries' certificates may be by; nil for the system's.
+	RootCAs *x509.CertPool
+	// TokenHosts names, for a registry, hosts of token services that may be sent its credentials beyond its own site.
+	TokenHosts map[string][]string
+	// UserAgent is sent with every request; empty for "pratique".
+	UserAgent string
+	// Observe is told of each request once it is over, from many goroutines; it may be nil.
+	Observe func(RequestInfo)
+	// OnPanic is told of a panic, which has become an error already; it may be nil.
+	OnPanic func(value any, stack []byte)
+	// Clock replaces time.Now, for tests.
+	Clock func() time.Time
+	// Timeouts bound single steps; the caller's context bounds the whole.
+	Timeouts Timeouts
+}
+
+// Timeouts bound single steps. A zero field has its default.
+type Timeouts struct {
+	Dial           time.Duration // to connect, all addresses of a name together; default 3 s
+	TLSHandshake   time.Duration // default 3 s
+	ResponseHeader time.Duration // from request to the first line of the answer; default 8 s
+	Request        time.Duration // one request with its body, where the caller sets no deadline; default 2 minutes
+	Login          time.Duration // ping and token together, for all who wait for it; default 8 s
+	Resolve        time.Duration // resolving a tag, for all who wait for it; default 9 s
+}
+
+func (t *Timeouts) complete() {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Dial, 3 * time.Second},
+		{&t.TLSHandshake, 3 * time.Second},
+		{&t.ResponseHeader, 8 * time.Second},
+		{&t.Request, 2 * time.Minute},
+		{&t.Login, 8 * time.Second},
+		{&t.Resolve, 9 * time.Second}, // a second less than an admission has
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+}
+
+// Client reads registries. It holds connections, logins and content, for the life of the process.
+type Client struct {
+	wire     *wire
+	rules    rules
+	logins   *logins
+	limits   *limits
+	retrier  retrier
+	contents *contents
+	guard    panicGuard
+	timeouts Timeouts
+	now      func() time.Time
+	accesses *lru.Cache[verify.Access, *Access]
+}
+
+// dialFunc is the DialContext of an http.Transport.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// New returns a client. An error names the option that contradicts itself.
+func New(o Options) (*Client, error) {
+	plain, err := parseHosts(o.PlainHTTP)
+	if err != nil {
+		return nil, fmt.Errorf("plain http: %w", err)
+	}
+	o.Timeouts.complete()
+	if o.Guard == nil {
+		o.Guard = NewGuard(GuardOptions{})
+	}
+	return newClient(o, plain, guardedDial(o.Guard, plain, o.Timeouts.Dial)), nil
+}
+
+func newClient(o Options, plain hostSet, dial dialFunc) *Client {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "pratique"
+	}
+	c := &Client{
+		wire:     &wire{base: newBase(o, dial), plain: plain, userAgent: o.UserAgent, observe: o.Observe, now: o.Clock},
+		rules:    rules{plain: plain, exempt: o.Guard.exempt},
+		limits:   newLimits(),
+		retrier:  retrier{sleep: sleep},
+		contents: newContents(),
+		guard:    panicGuard{report: o.OnPanic},
+		timeouts: o.Timeouts,
+		now:      o.Clock,
+		accesses: newLRU[verify.Access, *Access](maxAccesses),
+	}
+	c.logins = &logins{
+		wire: c.wire, rules: c.rules, realms: o.TokenHosts, limits: c.limits,
+		timeout: o.Timeouts.Login, guard: c.guard, now: o.Clock,
+		sessions:   newLRU[sessionKey, *session](maxSessions),
+		challenges: newLRU[string, challenge](maxChallenges),
+	}
+	return c
+}
+
+// newLRU returns a cache of a constant size.
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	cache, err := lru.New[K, V](size)
+	if err != nil { // only for a size that isn't positive
+		panic(err)
+	}
+	return cache
+}
+
+// With returns the access that a set of credentials gives. The same credentials get the same Access, with its logins
+// and what it holds, as long as it is in use. The zero Credentials are anonymous.
+//
+// Narrow them with Credentials.For first: then Pods that read a repository alike share an Access.
+func (c *Client) With(creds Credentials) *Access {
+	id := creds.ID()
+	if have, ok := c.accesses.Get(id); ok {
+		return have
+	}
+	made := &Access{
+		client: c, id: id, creds: creds,
+		tags:   newLRU[string, resolved](maxTags),
+		opened: newLRU[string, secret](maxOpened),
+	}
+	if have, ok, _ := c.accesses.PeekOrAdd(id, made); ok {
+		return have
+	}
+	return made
+}
+
+// CloseIdleConnections closes connections that no request uses.
+func (c *Client) CloseIdleConnections() {
+	if t, ok := c.wire.base.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// checkHost refuses names of registries that have another spelling: they would be matched by one and asked by another.
+func checkHost(host string) error {
+	bare := host
+	if h, port, err := net.SplitHostPort(host); err == nil && port != "" {
+		bare = h
+	}
+	bare = strings.Trim(bare, "[]")
+	if bare == "" || strings.HasSuffix(bare, ".") || strings.HasPrefix(bare, "-") || strings.HasSuffix(host, ":") {
+		return refuse(verify.Forbidden, "%s is not the name of a registry", quote(host))
+	}
+	for _, c := range bare {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-_:", c) {
+			return refuse(verify.Forbidden, "%s is not the name of a registry: want lower-case ASCII", quote(host))
+		}
+	}
+	return nil
+}
+
+// checkRepository refuses paths that a server or a proxy may read as another path.
+func checkRepository(path string) error {
+	for _, segment := range strings.Split(path, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return refuse(verify.Forbidden, "%s is not the name of a repository", quote(path))
+		}
+	}
+	return nil
+}

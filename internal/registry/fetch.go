@@ -1,0 +1,127 @@
+package registry
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// Fetch reads one paper that List named: the layer itself for the legacy kinds; for a referrer its manifest, which has
+// to say that it is about this image, and the one layer in it. It implements verify.Fetcher.
+func (a *Access) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
+	var c verify.Candidate
+	err := a.client.guard.run(func() (err error) {
+		c, err = a.fetch(ctx, image, p)
+		return err
+	})
+	if err != nil {
+		return verify.Candidate{}, fetchError(p.Place, image.RegistryStr(), err)
+	}
+	return c, nil
+}
+
+func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
+	if err := checkTarget(image.Repository); err != nil {
+		return verify.Candidate{}, err
+	}
+	subject, err := imageDigest(image)
+	if err != nil {
+		return verify.Candidate{}, err
+	}
+	if p.Digest.Algorithm != "sha256" {
+		return verify.Candidate{}, refuse(verify.Malformed, "a paper without a sha256 digest")
+	}
+	layer := descriptor{Digest: p.Digest, Size: p.Size}
+	switch p.Kind {
+	case verify.LegacySignature, verify.LegacyAttestation:
+	case verify.Referrer:
+		if p, layer, err = a.unwrap(ctx, image.Repository, subject, p); err != nil {
+			return verify.Candidate{}, err
+		}
+	default:
+		return verify.Candidate{}, refuse(verify.Malformed, "a paper of unknown kind %d", p.Kind)
+	}
+	payload, err := a.blob(ctx, image.Repository, layer)
+	if err != nil {
+		return verify.Candidate{}, err
+	}
+	return verify.Candidate{Paper: p, Payload: payload}, nil
+}
+
+// unwrap reads a referrer's manifest and returns its one layer, with the paper as the manifest describes it.
+func (a *Access) unwrap(ctx context.Context, repo name.Repository, subject v1.Hash, p verify.Paper) (verify.Paper, descriptor, error) {
+	d, err := a.referrer(ctx, repo, p)
+	if err != nil {
+		return p, descriptor{}, err
+	}
+	switch {
+	case d.index():
+		return p, descriptor{}, refuse(verify.Malformed, "it is an index, not a manifest with one layer")
+	case d.Subject == nil:
+		return p, descriptor{}, refuse(verify.Malformed, "it names no subject")
+	case d.Subject.Digest != subject:
+		return p, descriptor{}, refuse(verify.Malformed, "its subject is another digest: %s", d.Subject.Digest)
+	case len(d.Layers) != 1:
+		return p, descriptor{}, refuse(verify.Malformed, "it has %d layers, want one", len(d.Layers))
+	}
+	layer := d.Layers[0]
+	p.MediaType = layer.MediaType
+	if p.ArtifactType = d.ArtifactType; p.ArtifactType == "" {
+		p.ArtifactType = d.Config.MediaType // OCI distribution 1.1, "Listing Referrers"
+	}
+	merged := maps.Clone(p.Annotations)
+	if merged == nil {
+		merged = map[string]string{}
+	}
+	maps.Copy(merged, d.Annotations) // the manifest is what the digest is of; the listing is a hint
+	p.Annotations = merged
+	return p, layer, nil
+}
+
+// referrer reads a referrer's manifest.
+func (a *Access) referrer(ctx context.Context, repo name.Repository, p verify.Paper) (*document, error) {
+	if held, ok := a.client.contents.get(a.key(repo, p.Digest)); ok {
+		return parseDocument(held.body, held.mediaType)
+	}
+	size := p.Size
+	if size == 0 { // the places that listed it disagree
+		size = -1
+	}
+	if size > MaxManifest {
+		return nil, refuse(verify.TooLarge, "a manifest of %d bytes is over the bound of %d", size, MaxManifest)
+	}
+	return a.manifest(ctx, repo, p.Digest, size, false)
+}
+
+// blob reads a blob whole and checks its size and its hash.
+func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor) ([]byte, error) {
+	if d.Size < 0 {
+		return nil, refuse(verify.Malformed, "a descriptor with a negative size")
+	}
+	if d.Size > MaxPayload {
+		return nil, refuse(verify.TooLarge, "a paper of %d bytes is over the bound of %d", d.Size, MaxPayload)
+	}
+	key := a.key(repo, d.Digest)
+	if held, ok := a.client.contents.get(key); ok {
+		if int64(len(held.body)) != d.Size {
+			return nil, wrongSize(d.Size)
+		}
+		return slices.Clone(held.body), nil
+	}
+	got, err := a.ask(ctx, repo, question{kind: KindBlob, path: "blobs/" + d.Digest.String(), size: d.Size, limit: MaxPayload})
+	if err != nil {
+		return nil, err
+	}
+	if have := hashOf(got.body); have != d.Digest {
+		return nil, wrongDigest(d.Digest, have)
+	}
+	if len(got.body) <= maxContentEntry {
+		a.client.contents.put(key, content{body: slices.Clone(got.body), readAt: a.client.now()})
+	}
+	return got.body, nil
+}

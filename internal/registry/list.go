@@ -1,0 +1,222 @@
+package registry
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
+// search is one place where papers are sought.
+type search struct {
+	place verify.Place
+	look  func(ctx context.Context, repo name.Repository, image v1.Hash) ([]verify.Paper, error)
+}
+
+// searches are all the places, in the order in which what they say of one paper counts.
+func (a *Access) searches() []search {
+	return []search{
+		{verify.PlaceSignatures, a.signatures},
+		{verify.PlaceAttestation, a.attestations},
+		{verify.PlaceReferrers, a.referrers},
+		{verify.PlaceFallbackTag, a.fallback},
+	}
+}
+
+// List reads the image's manifest and, side by side with it, every place where papers are kept. A manifest read within
+// the last seconds, as by Resolve, isn't read again. It implements verify.Fetcher.
+//
+// A place that answers "not there" was answered. A registry that has no referrers API says so with 404, 400, 405 or
+// 406, with a redirect to somewhere else, or by answering with something that is no index.
+func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
+	host := image.RegistryStr()
+	refused := func(err error) (verify.Listing, error) {
+		return verify.Listing{}, fetchError(verify.PlaceManifest, host, err)
+	}
+	if err := checkTarget(image.Repository); err != nil {
+		return refused(err)
+	}
+	digest, err := imageDigest(image)
+	if err != nil {
+		return refused(err)
+	}
+	if !a.settled(image.Repository) { // ask the rest with the credential that opens the image
+		if err := a.client.guard.run(func() error { return a.present(ctx, image.Repository, digest) }); err != nil {
+			return refused(err)
+		}
+	}
+	found, errs := a.searchAll(ctx, image.Repository, digest)
+	if errs[0] != nil {
+		return refused(errs[0])
+	}
+	var listing verify.Listing
+	for i, s := range a.searches() {
+		if err := errs[i+1]; err != nil {
+			at := fetchError(s.place, host, err)
+			if at.Kind == verify.TooMany {
+				return verify.Listing{}, at
+			}
+			listing.Unanswered = append(listing.Unanswered, at)
+		}
+	}
+	if listing.Papers = union(found); len(listing.Papers) > verify.MaxListed {
+		return verify.Listing{}, fetchError("", host, tooMany(len(listing.Papers)))
+	}
+	return listing, nil
+}
+
+// searchAll reads the manifest and all places at once. The first error is the manifest's, which ends the others.
+func (a *Access) searchAll(ctx context.Context, repo name.Repository, image v1.Hash) ([][]verify.Paper, []error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	searches := a.searches()
+	found := make([][]verify.Paper, len(searches))
+	works := []func() error{func() error {
+		err := a.present(ctx, repo, image)
+		if err != nil {
+			stop()
+		}
+		return err
+	}}
+	for i, s := range searches {
+		works = append(works, func() (err error) {
+			found[i], err = s.look(ctx, repo, image)
+			if err == nil && len(found[i]) > verify.MaxListed {
+				err = tooMany(len(found[i]))
+			}
+			return err
+		})
+	}
+	return found, a.client.guard.each(works...)
+}
+
+func tooMany(n int) error {
+	return refuse(verify.TooMany, "%d papers or more are attached to the image, over the bound of %d", n, verify.MaxListed)
+}
+
+// present makes sure that the image is there and may be read.
+func (a *Access) present(ctx context.Context, repo name.Repository, image v1.Hash) error {
+	if held, ok := a.client.contents.get(a.key(repo, image)); ok && a.client.now().Sub(held.readAt) < manifestFresh {
+		return nil
+	}
+	_, err := a.manifest(ctx, repo, image, -1, true)
+	return err
+}
+
+// attached reads a manifest by a tag that is derived from the image's digest. Without such a tag it returns nil.
+func (a *Access) attached(ctx context.Context, repo name.Repository, tag string) (*document, v1.Hash, error) {
+	got, err := a.ask(ctx, repo, question{
+		kind: KindTag, path: "manifests/" + tag, accept: acceptManifests(), size: -1, limit: MaxManifest,
+	})
+	if statusOf(err) == http.StatusNotFound {
+		return nil, v1.Hash{}, nil
+	}
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	mediaType, err := contentType(got.header)
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	d, err := parseDocument(got.body, mediaType)
+	return d, hashOf(got.body), err
+}
+
+// tagOf returns the tag that a digest is turned into: sha256-<hex>.
+func tagOf(image v1.Hash) string { return image.Algorithm + "-" + image.Hex }
+
+func (a *Access) signatures(ctx context.Context, repo name.Repository, image v1.Hash) ([]verify.Paper, error) {
+	return a.layers(ctx, repo, tagOf(image)+".sig", verify.LegacySignature, verify.PlaceSignatures)
+}
+
+func (a *Access) attestations(ctx context.Context, repo name.Repository, image v1.Hash) ([]verify.Paper, error) {
+	return a.layers(ctx, repo, tagOf(image)+".att", verify.LegacyAttestation, verify.PlaceAttestation)
+}
+
+// layers lists the layers of one of cosign's legacy manifests.
+func (a *Access) layers(ctx context.Context, repo name.Repository, tag string, kind verify.Kind, place verify.Place) ([]verify.Paper, error) {
+	d, _, err := a.attached(ctx, repo, tag)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	if d.index() {
+		return nil, refuse(verify.Malformed, "an index, where layers are expected")
+	}
+	papers := make([]verify.Paper, 0, len(d.Layers))
+	for _, l := range d.Layers {
+		papers = append(papers, verify.Paper{
+			Kind: kind, Place: place, Digest: l.Digest, Size: l.Size, MediaType: l.MediaType, Annotations: l.Annotations,
+		})
+	}
+	return papers, nil
+}
+
+// fallback lists the index under the OCI 1.1 fallback tag. Whatever isn't an index there is somebody's tag, and no
+// list; so is the image itself, which registry.gitlab.com gives for this tag (oras-go issue 1396).
+func (a *Access) fallback(ctx context.Context, repo name.Repository, image v1.Hash) ([]verify.Paper, error) {
+	d, digest, err := a.attached(ctx, repo, tagOf(image))
+	if err != nil || d == nil || !d.index() || digest == image {
+		return nil, err
+	}
+	return referrerPapers(d, verify.PlaceFallbackTag), nil
+}
+
+func referrerPapers(d *document, place verify.Place) []verify.Paper {
+	papers := make([]verify.Paper, 0, len(d.Manifests))
+	for _, m := range d.Manifests {
+		papers = append(papers, verify.Paper{
+			Kind: verify.Referrer, Place: place, Digest: m.Digest, Size: m.Size,
+			MediaType: m.MediaType, ArtifactType: m.ArtifactType, Annotations: m.Annotations,
+		})
+	}
+	return papers
+}
+
+// union puts together what the places list. A referrer counts once, by digest; where two descriptions of it differ,
+// neither is a hint any more, so that a wrong one can't hide it. Layers of the legacy manifests count once for each
+// set of annotations: two signatures over one image are the same payload, and the signature is an annotation.
+func union(found [][]verify.Paper) []verify.Paper {
+	var all []verify.Paper
+	at := map[v1.Hash][]int{}
+next:
+	for _, p := range slices.Concat(found...) {
+		for _, i := range at[p.Digest] {
+			have := &all[i]
+			if have.Kind != p.Kind {
+				continue
+			}
+			same := maps.Equal(have.Annotations, p.Annotations)
+			switch {
+			case p.Kind == verify.Referrer:
+				merge(have, p, same)
+				continue next
+			case same && have.Size == p.Size && have.MediaType == p.MediaType:
+				continue next
+			}
+		}
+		at[p.Digest] = append(at[p.Digest], len(all))
+		all = append(all, p)
+	}
+	return all
+}
+
+// merge keeps of two descriptions of one referrer what they agree about. A size of 0 is one that isn't known.
+func merge(have *verify.Paper, other verify.Paper, sameAnnotations bool) {
+	if have.Size != other.Size {
+		have.Size = 0
+	}
+	if have.MediaType != other.MediaType {
+		have.MediaType = ""
+	}
+	if have.ArtifactType != other.ArtifactType {
+		have.ArtifactType = ""
+	}
+	if !sameAnnotations {
+		have.Annotations = nil
+	}
+}

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// share is what one request holds of what may be in flight.
+type share struct {
+	load *semaphore.Weighted
+	held int64
+}
+
+// grow holds n bytes in all, at least minWeight, or says that there is no room for them.
+func (s *share) grow(n int64) error {
+	more := max(n, minWeight) - s.held
+	if more <= 0 {
+		return nil
+	}
+	if !s.load.TryAcquire(more) {
+		return errOverloaded
+	}
+	s.held += more
+	return nil
+}
+
+func (s *share) release() {
+	s.load.Release(s.held)
+	s.held = 0
+}
+
+// headSize is how much of a review is read to refuse it under its UID, in bytes. The API server writes it within the first
+// hundred.
+const headSize = 4 << 10
+
+// readBody reads the request's body until the given time. On an error it returns what it has read so far, in which the
+// UID may be found. Memory grows with what has arrived, not with what a Content-Length promises.
+func readBody(w http.ResponseWriter, r *http.Request, held *share, until time.Time) ([]byte, error) {
+	// One byte a second must not outlive the deadline. The deadline stays on the connection of a body that was not read
+	// to its end, so that the rest of it isn't waited for either; it is taken off otherwise, or net/http would take the
+	// connection for broken. A recorder in a test has no connection, and needs none.
+	connection := http.NewResponseController(w)
+	if err := error(nil); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, fmt.Errorf("%w: setting its deadline: %w", errUnreadable, err)
+	}
+	if err := held.grow(minWeight); err != nil {
+		head := make([]byte, headSize)
+		n, _ := io.ReadFull(r.Body, head) // however much it is, the request is refused
+		return head[:n], err
+	}
+	body := make([]byte, 0, min(max(r.ContentLength+1, headSize), minWeight))
+	for {
+		if len(body) == cap(body) {
+			if err := held.grow(int64(2 * cap(body))); err != nil {
+				return body, err
+			}
+			body = append(make([]byte, 0, 2*cap(body)), body...)
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case len(body) > MaxBody:
+			return body, errTooLarge
+		case errors.Is(err, io.EOF):
+			if err := connection.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return body, fmt.Errorf("%w: removing its deadline: %w", errUnreadable, err)
+			}
+			return body, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return body, errOvertime
+		case err != nil:
+			return body, fmt.Errorf("%w: %w", errUnreadable, err)
+		}
+	}
+}
+
+// withBody gives the request a body that has been read already. The request is the caller's own copy.
+func withBody(r *http.Request, body []byte) *http.Request {
+	r.ContentLength = int64(len(body))
+	r.Body = http.NoBody
+	if len(body) > 0 {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return r
+}
+
+// maxUID is the longest UID that is sent back, in bytes. The API server's are UUIDs of 36.
+const maxUID = 128
+
+// uidIn finds request.uid in an AdmissionReview, or in as much of one as there is: the API server writes it before the
+// objects. It is empty where it isn't found. Only what comes before it is decoded.
+func uidIn(review []byte) types.UID {
+	d := json.NewDecoder(bytes.NewReader(review))
+	if !enter(d, "request") {
+		return ""
+	}
+	if !seek(d, "uid") {
+		return ""
+	}
+	var uid string
+	if err := d.Decode(&uid); err != nil || len(uid) > maxUID {
+		return ""
+	}
+	return types.UID(uid)
+}
+
+// enter opens the object that d is at, and stops before the value of the given key, which must be an object too.
+func enter(d *json.Decoder, key string) bool {
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return false
+	}
+	if !seek(d, key) {
+		return false
+	}
+	t, err := d.Token()
+	return err == nil && t == json.Delim('{')
+}
+
+// seek stops before the value of the given key of the object that d is in.
+func seek(d *json.Decoder, key string) bool {
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return false
+		}
+		if name == key {
+			return true
+		}
+		var other json.RawMessage
+		if err := d.Decode(&other); err != nil {
+			return false
+		}
+	}
+	return false
+}
