@@ -72,7 +72,7 @@ generate: ## deep copies and CRDs from api/
 .PHONY: golden
 golden: ## the files that tests compare with, written anew: look at the difference before you commit it
 	hack/binaries helm
-	UPDATE_GOLDEN=1 go test -count 1 ./deploy/helm
+	UPDATE_GOLDEN=1 go test -count 1 $$(grep -rl --include='*_test.go' UPDATE_GOLDEN . | xargs -n 1 dirname | sort -u)
 
 .PHONY: closure
 closure: ## the list of what the webhook links, written anew after it shrank

@@ -127,7 +127,7 @@ func (p *parts) handlers(*rest.Config, io.Writer) error {
 	options := server.DeadlineOptions{Log: p.log.WithName("deadline"), OnPanic: func(any) { p.tel.Panicked() }, OnRefuse: p.tel.RefusedByServer}
 	for path, handler := range map[string]ctrladmission.Handler{"/validate": pods, "/validate-policy": policies} {
 		hook := (&webhook.Admission{Handler: handler}).WithRecoverPanic(false) // Deadline words panics
-		p.server.Register(path, server.Deadline(hook, options))
+		p.mgr.GetWebhookServer().Register(path, server.Deadline(hook, options))
 	}
 	return nil
 }

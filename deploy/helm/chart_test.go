@@ -386,7 +386,10 @@ func TestTheNotesSayWhatIsOpenAndWhatToDoNext(t *testing.T) {
 			"Nothing is refused before the first policy.", "kind: ImagePolicy", "--dry-run=server",
 		}},
 		{"outside the cluster", outside(t), []string{
-			"webhook --kubeconfig=FILE --cert-dir=DIR --namespace=pratique-system --unmatched-images=Allow --log-level=info\n",
+			"webhook --kubeconfig=FILE --cert-dir=DIR --cert-host=webhook.invalid --namespace=pratique-system --unmatched-images=Allow --log-level=info\n",
+		}},
+		{"outside the cluster without a CA", values(t, "webhook: {url: 'https://10.0.0.5:9443'}"), []string{
+			"--cert-host=10.0.0.5 ", "set it to the base64 of DIR/ca.crt",
 		}},
 		{"everything unmatched refused", values(t, "unmatchedImages: Deny"), []string{"refused from now on"}},
 		{"in the namespace default", []string{"--namespace", "default"}, []string{"THE RELEASE IS IN THE NAMESPACE default"}},

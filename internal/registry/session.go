@@ -139,7 +139,7 @@ func (l *logins) ping(ctx context.Context, origin url.URL) (challenge, error) {
 	if err != nil {
 		return challenge{}, refuse(verify.Forbidden, "not a registry: %s", quote(origin.Host))
 	}
-	w := &watch{next: l.wire.of(origin.Host, KindPing, maxLogin), now: l.now, allow: func(req *http.Request) error {
+	w := &watch{next: l.wire.of(origin.Host, KindPing, maxLogin), now: l.now, guard: l.guard, allow: func(req *http.Request) error {
 		hops := redirects(req)
 		if hops == 0 && req.URL.Scheme != origin.Scheme {
 			return errOtherScheme // ggcr tries https and http with some hosts; here it is known which it is
@@ -167,7 +167,7 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 		return nil, err
 	}
 	defer leave()
-	w := &watch{next: l.wire.of(origin.Host, KindToken, maxLogin), now: l.now, allow: func(req *http.Request) error {
+	w := &watch{next: l.wire.of(origin.Host, KindToken, maxLogin), now: l.now, guard: l.guard, allow: func(req *http.Request) error {
 		if redirects(req) > maxRedirects {
 			return refuse(verify.Forbidden, "more than %d redirects", maxRedirects)
 		}

@@ -17,6 +17,7 @@ var errOtherScheme = errors.New("not the scheme of this registry")
 type watch struct {
 	next  http.RoundTripper
 	allow func(*http.Request) error
+	guard panicGuard // ggcr calls from goroutines of its own
 	now   func() time.Time
 
 	mu     sync.Mutex // ggcr may ping from two goroutines
@@ -32,8 +33,12 @@ func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	w.keep(nil)
-	resp, err := w.next.RoundTrip(req)
+	w.begin()
+	var resp *http.Response
+	err := w.guard.run(func() (err error) {
+		resp, err = w.next.RoundTrip(req)
+		return err
+	})
 	switch {
 	case err != nil:
 		w.keep(failureOf(err))
@@ -43,18 +48,23 @@ func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 			f.kind = verify.Malformed
 		}
 		w.keep(f)
+	case resp.StatusCode >= http.StatusMultipleChoices: // unless another request follows, ggcr refuses to follow it
+		w.keep(refuse(verify.Forbidden, "a redirect to %s", quote(resp.Header.Get("Location"))))
 	}
 	return resp, err
 }
 
-// keep notes that a request was sent, and how it failed.
+// begin notes that a request is sent: what the one before failed of doesn't count any more.
+func (w *watch) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent, w.failed = true, nil
+}
+
 func (w *watch) keep(f *failure) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sent = true
-	if f != nil {
-		w.failed = f
-	}
+	w.failed = f
 }
 
 // explain says what a login failed of.

@@ -45,11 +45,9 @@ const headSize = 4 << 10
 // readBody reads the request's body until the given time. On an error it returns what it has read so far, in which the
 // UID may be found. Memory grows with what has arrived, not with what a Content-Length promises.
 func readBody(w http.ResponseWriter, r *http.Request, held *share, until time.Time) ([]byte, error) {
-	// One byte a second must not outlive the deadline. The deadline stays on the connection of a body that was not read
-	// to its end, so that the rest of it isn't waited for either; it is taken off otherwise, or net/http would take the
-	// connection for broken. A recorder in a test has no connection, and needs none.
-	connection := http.NewResponseController(w)
-	if err := error(nil); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// One byte a second must not outlive the deadline, nor what is left of a body that is refused. It is the deadline of
+	// this request, not of its connection. A recorder in a test has no connection, and needs none.
+	if err := http.NewResponseController(w).SetReadDeadline(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, fmt.Errorf("%w: setting its deadline: %w", errUnreadable, err)
 	}
 	if err := held.grow(minWeight); err != nil {
@@ -71,9 +69,6 @@ func readBody(w http.ResponseWriter, r *http.Request, held *share, until time.Ti
 		case len(body) > MaxBody:
 			return body, errTooLarge
 		case errors.Is(err, io.EOF):
-			if err := connection.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return body, fmt.Errorf("%w: removing its deadline: %w", errUnreadable, err)
-			}
 			return body, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return body, errOvertime

@@ -139,7 +139,7 @@ func testReplicasShareACertificate(t *testing.T, c *cluster.Cluster) {
 	if _, err := configurations.Create(t.Context(), hooks, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	config := keeperConfig(t, c, namespace, "keeper")
+	config := keeperConfig(t, c, namespace, name, "keeper")
 
 	var dirs []string
 	var ready []<-chan struct{}
@@ -273,7 +273,7 @@ func replica(t *testing.T, config *rest.Config, keeper InCluster) <-chan struct{
 }
 
 // keeperConfig is the access of a user who may do what the comment on InCluster says, and nothing else.
-func keeperConfig(t *testing.T, c *cluster.Cluster, namespace, configuration string) *rest.Config {
+func keeperConfig(t *testing.T, c *cluster.Cluster, namespace, secret, configuration string) *rest.Config {
 	t.Helper()
 	const user = "keeper"
 	rules := fmt.Sprintf(`
@@ -281,7 +281,8 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: keeper, namespace: %[1]s}
 rules:
-- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, update]}
+- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [secrets], verbs: [update], resourceNames: [%[4]s]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -301,7 +302,7 @@ kind: ClusterRoleBinding
 metadata: {name: keeper}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: keeper}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %[3]s}]
-`, namespace, configuration, user)
+`, namespace, configuration, user, secret)
 	kubectl := c.KubectlCommand(t.Context(), "apply", "-f", "-")
 	kubectl.Stdin = strings.NewReader(rules)
 	if out, err := kubectl.CombinedOutput(); err != nil {

@@ -33,8 +33,8 @@ const (
 // to copy the pair from the Secret into the directory that is served from, seconds after it changes: a Secret volume
 // would follow within a minute or two, and its directory be empty for as long at the very first start.
 //
-// The Secret must exist, and may be empty. Needed are get, list, watch and update on Secrets in its namespace (the
-// library watches them all), and list, watch on validatingwebhookconfigurations and update on those named.
+// The Secret must exist, and may be empty. Needed are get, list and watch on Secrets in its namespace (the library
+// watches them all) and update on this one, list and watch on validatingwebhookconfigurations and update on those named.
 type InCluster struct {
 	// Namespace and Secret name the Secret.
 	Namespace, Secret string

@@ -166,8 +166,8 @@ func (d Decision) Warnings() []string {
 					add(fmt.Sprintf("%s: %s: %s %s: %s", where, label(v), r.Requirement, r.Reason, ascii(r.Detail)))
 				}
 			}
-			if v.Mode == policy.Audit {
-				continue
+			if v.Mode == policy.Audit || j.Refused() {
+				continue // who is refused has the message
 			}
 			for _, w := range v.Warnings {
 				add(fmt.Sprintf("%s: %s: %s", where, w.Reason, ascii(w.Text)))

@@ -1,0 +1,37 @@
+package registry_test
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/pratique-dev/pratique/internal/registry"
+)
+
+func ExampleNew() {
+	guard := registry.NewGuard(registry.GuardOptions{DenyPrivate: true})
+	guard.SetServiceRanges([]netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")})
+	client, err := registry.New(registry.Options{Guard: guard, PlainHTTP: []string{"registry.test:5000"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.CloseIdleConnections()
+	anonymous := client.With(registry.Credentials{})
+	fmt.Println(anonymous == client.With(registry.Credentials{}))
+	// Output: true
+}
+
+func ExampleNewGuard() {
+	guard := registry.NewGuard(registry.GuardOptions{})
+	fmt.Println(guard.Check(netip.MustParseAddr("93.184.216.34")))
+	fmt.Println(guard.Check(netip.MustParseAddr("::ffff:169.254.169.254")))
+	// Output:
+	// <nil>
+	// 169.254.169.254 is a metadata address of a cloud, never asked
+}
+
+func ExampleParseDockerConfig() {
+	creds, err := registry.ParseDockerConfig([]byte(`{"auths": {"ghcr.io/acme": {"username": "robot", "password": "secret"}}}`))
+	fmt.Println(creds, err)
+	// Output: [credentials] <nil>
+}
