@@ -5,9 +5,9 @@
 // them without the program helm: it takes the golden rendering that the chart's tests keep equal to what
 // helm renders, and puts an address and a CA in.
 //
-// The chart's tests hold it to reference rows of attacks, evaluate its matchConditions with the API server's
-// own code, and check that the CRDs are those that hack/generate makes of api/. After an edit of the chart,
-// UPDATE_GOLDEN=1 go test ./deploy/helm writes the golden renderings anew.
+// The chart's tests name the rows of attacks that they hold it against, evaluate its matchConditions with the
+// API server's own code, and check that the CRDs are those that hack/generate makes of api/. After an edit of
+// the chart or of api/, UPDATE_GOLDEN=1 go test ./deploy/helm writes the golden renderings anew.
 package helm
 
 import (

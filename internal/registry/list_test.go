@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -451,5 +452,32 @@ func TestAPanicBecomesAnError(t *testing.T) {
 	}
 	if _, err := c.With(Credentials{}).Resolve(within(t, admission), tag(t, reg, "app:v1")); err != nil {
 		t.Errorf("after the panic: %v", err)
+	}
+}
+
+func TestAPanicDuringALoginBecomesAnError(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []RequestKind{KindPing, KindToken} {
+		reg := evilregistry.New(t, evilregistry.WithTokenAuth(nil, "private"))
+		image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
+		reg.On(evilregistry.Match{Kind: evilregistry.Login}, evilregistry.CloseConnection()) // observed inside ggcr's goroutine
+		var reports atomic.Int64
+		c := testClient(t, Options{
+			OnPanic: func(any, []byte) { reports.Add(1) },
+			Observe: func(info RequestInfo) {
+				if info.Kind == kind {
+					panic("boom")
+				}
+			},
+		}, reg)
+		if kind == KindToken {
+			reg.ClearFaults()
+			reg.On(evilregistry.Match{Kind: evilregistry.Token}, evilregistry.CloseConnection())
+		}
+		_, err := c.With(Credentials{}).List(within(t, admission), image)
+		wantKind(t, err, verify.Unavailable)
+		if reports.Load() == 0 {
+			t.Errorf("%s: the panic wasn't reported", kind)
+		}
 	}
 }
