@@ -5,8 +5,8 @@
 // turns an object into a policy.Policy. Defaults are therefore applied there and not by the schema, so
 // that an object says only what its author wrote.
 //
-// `authorities` and `require` keep fields that this version doesn't know (x-kubernetes-preserve-unknown-fields),
-// because a dropped typo there would loosen a policy in silence; internal/compile decodes both strictly and refuses.
+// All of `spec` keeps fields that this version doesn't know (x-kubernetes-preserve-unknown-fields), because a dropped typo
+// would loosen a policy in silence; internal/compile decodes it strictly and refuses.
 //
 // +kubebuilder:object:generate=true
 // +groupName=pratique.dev

@@ -74,6 +74,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.require) ? 1 : 0) + (has(self.allow) ? 1 : 0) + (has(self.deny) ? 1 : 0) == 1",message="exactly one of require, allow and deny must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.acceptSummary) || has(self.require)",message="acceptSummary stands in for requirements: it needs require"
+// +kubebuilder:validation:XPreserveUnknownFields
 type ImagePolicySpec struct {
 	// mode is Enforce (default), Warn or Audit.
 	// +optional
@@ -110,10 +111,9 @@ type ImagePolicySpec struct {
 	AcceptSummary *AcceptSummary `json:"acceptSummary,omitempty"`
 }
 
-// ClusterImagePolicySpec is ImagePolicySpec with what only the cluster's administrators may say.
+// ClusterImagePolicySpec is ImagePolicySpec, its rules included, with what only the cluster's administrators may say.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.require) ? 1 : 0) + (has(self.allow) ? 1 : 0) + (has(self.deny) ? 1 : 0) == 1",message="exactly one of require, allow and deny must be set"
-// +kubebuilder:validation:XValidation:rule="!has(self.acceptSummary) || has(self.require)",message="acceptSummary stands in for requirements: it needs require"
+// +kubebuilder:validation:XPreserveUnknownFields
 type ClusterImagePolicySpec struct {
 	ImagePolicySpec `json:",inline"`
 
@@ -127,6 +127,8 @@ type ClusterImagePolicySpec struct {
 }
 
 // Images selects images by reference.
+//
+// +kubebuilder:validation:XPreserveUnknownFields
 type Images struct {
 	// include lists patterns of host and path, matched apart and by segment: * stays inside a segment,
 	// ** crosses; a pattern may end in @sha256:... A lone ** is any image of any host.
@@ -162,6 +164,8 @@ const (
 )
 
 // References says how an image may be named.
+//
+// +kubebuilder:validation:XPreserveUnknownFields
 type References struct {
 	// tags says what happens to an image named by a tag without a digest.
 	// +optional
@@ -181,6 +185,8 @@ type References struct {
 }
 
 // Because carries the reason that people are shown.
+//
+// +kubebuilder:validation:XPreserveUnknownFields
 type Because struct {
 	// reason is shown to people and kept in the audit log.
 	// +kubebuilder:validation:MinLength=1
@@ -189,6 +195,8 @@ type Because struct {
 }
 
 // NamespaceExceptions bounds what a namespace's exceptions may loosen in a cluster policy.
+//
+// +kubebuilder:validation:XPreserveUnknownFields
 type NamespaceExceptions struct {
 	// severities lists the severities whose findings a namespace may except.
 	// +optional

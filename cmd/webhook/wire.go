@@ -39,11 +39,12 @@ type parts struct {
 	tel    *telemetry.Telemetry
 	guard  *registry.Guard
 	store  *compile.Store
+	ready  map[string]healthz.Checker
 }
 
 // serve runs the webhook until asked ends. Decisions are logged to out.
 func serve(asked context.Context, cluster *rest.Config, c config, log logr.Logger, out io.Writer) error {
-	p := &parts{config: c, log: log, guard: registry.NewGuard(registry.GuardOptions{})}
+	p := &parts{config: c, log: log, ready: map[string]healthz.Checker{}, guard: registry.NewGuard(registry.GuardOptions{})}
 	drain, until := server.NewDrain(asked, c.drain)
 	p.drain = drain
 	for _, step := range []func(*rest.Config, io.Writer) error{p.manage, p.certify, p.policies, p.handlers, p.checks} {
@@ -72,28 +73,31 @@ func (p *parts) manage(cluster *rest.Config, out io.Writer) error {
 		Scheme: scheme, Logger: p.log, WebhookServer: p.server,
 		Metrics:                 metricsserver.Options{BindAddress: p.config.metrics},
 		HealthProbeBindAddress:  p.config.probes,
-		LeaderElection:          p.config.elect,
-		LeaderElectionID:        "pratique.pratique.dev",
-		LeaderElectionNamespace: p.config.namespace,
 		GracefulShutdownTimeout: &grace,
 	})
 	if err != nil {
 		return err
 	}
-	p.tel, err = telemetry.New(metrics.Registry, out)
-	return err
+	if p.tel, err = telemetry.New(metrics.Registry, out); err != nil {
+		return err
+	}
+	return telemetry.ObserveCertificate(metrics.Registry, p.server.NotAfter)
 }
 
 // certify keeps the serving certificate: in a Secret in a cluster, else in the directory.
 func (p *parts) certify(*rest.Config, io.Writer) error {
 	if p.config.inCluster() {
-		_, err := server.InCluster{
+		ready, err := server.InCluster{
 			Namespace: p.config.namespace, Secret: p.config.certSecret, Service: p.config.service,
 			WebhookConfigurations: []string{p.config.webhook}, CertDir: p.config.certDir, Log: p.log.WithName("certificate"),
 		}.AddTo(p.mgr)
+		p.ready["ca-bundle"] = server.Done("the CA is not in the webhook object", ready)
 		return err
 	}
-	dir := &server.CertDir{Dir: p.config.certDir, Hosts: p.config.certHosts, Log: p.log.WithName("certificate")}
+	dir := &server.CertDir{
+		Dir: p.config.certDir, Hosts: p.config.certHosts, Log: p.log.WithName("certificate"),
+		OnError: func(error) { p.tel.CertificateError() },
+	}
 	if err := dir.Ensure(); err != nil {
 		return fmt.Errorf("--cert-dir: %w", err)
 	}
@@ -101,7 +105,7 @@ func (p *parts) certify(*rest.Config, io.Writer) error {
 }
 
 // policies adds what watches, compiles and reports on the cluster's policies, and what watches the ranges of its Services.
-func (p *parts) policies(*rest.Config, io.Writer) error {
+func (p *parts) policies(cluster *rest.Config, _ io.Writer) error {
 	var err error
 	p.store, err = compile.NewStore(compile.StoreConfig{
 		Informers: p.mgr.GetCache(), Live: p.mgr.GetAPIReader(), Namespace: p.config.namespace, Unmatched: p.config.rule,
@@ -110,7 +114,14 @@ func (p *parts) policies(*rest.Config, io.Writer) error {
 		return err
 	}
 	services := &serviceRanges{read: p.mgr.GetAPIReader(), set: p.guard.SetServiceRanges, log: p.log.WithName("services")}
-	return errors.Join(p.mgr.Add(p.store), p.mgr.Add(compile.NewStatusWriter(p.store, p.mgr.GetClient())), p.mgr.Add(services))
+	write := func(ctx context.Context) error { return compile.NewStatusWriter(p.store, p.mgr.GetClient()).Start(ctx) }
+	var status manager.Runnable = manager.RunnableFunc(write)
+	if p.config.elect {
+		if status, err = newElected(cluster, p.config.namespace, write, p.log.WithName("status")); err != nil {
+			return err
+		}
+	}
+	return errors.Join(p.mgr.Add(p.store), p.mgr.Add(status), p.mgr.Add(services))
 }
 
 // handlers registers the webhook's paths.
@@ -172,11 +183,10 @@ func (p *parts) observe(r registry.RequestInfo) {
 
 // checks says when the webhook is ready.
 func (p *parts) checks(*rest.Config, io.Writer) error {
-	return server.AddChecks(p.mgr, map[string]healthz.Checker{
-		"policies":    server.Holds("policies are not synced", p.store.Synced),
-		"certificate": p.server.CertificateReady,
-		"drain":       p.drain.Ready,
-	})
+	p.ready["policies"] = server.Holds("policies are not synced", p.store.Synced)
+	p.ready["certificate"] = p.server.CertificateReady
+	p.ready["drain"] = p.drain.Ready
+	return server.AddChecks(p.mgr, p.ready)
 }
 
 // source is the store, in the errors that admission knows.

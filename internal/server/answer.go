@@ -66,7 +66,7 @@ func refusalOf(err error, b budget) refusal {
 		return refusal{policy.Overtime, http.StatusInternalServerError, metav1.StatusReasonServerTimeout,
 			fmt.Sprintf("not judged within %s, which speaks neither for nor against the images; try again", b.answer.Round(10*time.Millisecond))}
 	case errors.Is(err, errOverloaded):
-		return refusal{policy.Overtime, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+		return refusal{policy.Overloaded, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
 			"the webhook has too many requests in flight; try again"}
 	case errors.Is(err, errTooLarge):
 		return refusal{policy.InvalidRequest, http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,

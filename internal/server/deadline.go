@@ -49,7 +49,7 @@ const (
 type DeadlineOptions struct {
 	// Log gets a line for each refusal that is not the handler's, with the stack where there was a panic.
 	Log logr.Logger
-	// OnRefuse is called with the reason of each of those refusals: policy.Overtime, policy.InternalError or
+	// OnRefuse is called with the reason of each of those refusals: policy.Overtime, policy.Overloaded, policy.InternalError or
 	// policy.InvalidRequest. Nil means that nobody counts them.
 	OnRefuse func(policy.Reason)
 	// OnPanic is called with what the handler panicked with, also when its answer was no longer waited for. Nil means

@@ -262,7 +262,7 @@ func TestR16OverloadIsRefusedAtOnce(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the refusal took %s", took)
 	}
-	refused(t, w, "u-10", 429, policy.Overtime)
+	refused(t, w, "u-10", 429, policy.Overloaded)
 	if after := decode(t, w).Response.Result.Details.RetryAfterSeconds; after != retryAfter {
 		t.Errorf("retryAfterSeconds = %d, want %d", after, retryAfter)
 	}
@@ -280,7 +280,7 @@ func TestALargeBodyCountsForMore(t *testing.T) {
 	})}
 	large := append(review("u-12"), bytes.Repeat([]byte(" "), 2*minWeight)...)
 	w := serve(g, "/validate", large)
-	refused(t, w, "u-12", 429, policy.Overtime)
+	refused(t, w, "u-12", 429, policy.Overloaded)
 	if after := decode(t, w).Response.Result.Details.RetryAfterSeconds; after != retryAfter {
 		t.Errorf("retryAfterSeconds = %d, want %d", after, retryAfter)
 	}

@@ -25,6 +25,7 @@ type Telemetry struct {
 	latency   *prometheus.HistogramVec
 	panics    prometheus.Counter
 	lost      prometheus.Counter
+	certs     prometheus.Counter
 
 	mu  sync.Mutex
 	log io.Writer
@@ -65,8 +66,11 @@ func New(reg prometheus.Registerer, log io.Writer) (*Telemetry, error) {
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pratique_decision_log_errors_total", Help: "Decisions that could not be written to the decision log.",
 		}),
+		certs: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pratique_certificate_errors_total", Help: "Failed renewals of the serving certificate.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{t.decisions, t.results, t.reasons, t.duration, t.evidence, t.registry, t.latency, t.panics, t.lost} {
+	for _, c := range []prometheus.Collector{t.decisions, t.results, t.reasons, t.duration, t.evidence, t.registry, t.latency, t.panics, t.lost, t.certs} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("metric: %w", err)
 		}
@@ -142,3 +146,19 @@ func (t *Telemetry) RegistryRequest(kind, result string, took time.Duration) {
 
 // RefusedByServer counts a refusal that no handler worded: too late, a panic, or a request that can't be read.
 func (t *Telemetry) RefusedByServer(r policy.Reason) { t.reasons.WithLabelValues(string(r)).Inc() }
+
+// CertificateError counts a failed renewal of the serving certificate.
+func (t *Telemetry) CertificateError() { t.certs.Inc() }
+
+// ObserveCertificate publishes when the serving certificate expires, for an alert well before.
+func ObserveCertificate(reg prometheus.Registerer, notAfter func() time.Time) error {
+	return reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pratique_certificate_expiry_timestamp_seconds", Help: "When the serving certificate expires, Unix time; 0 without one.",
+	}, func() float64 {
+		t := notAfter()
+		if t.IsZero() {
+			return 0
+		}
+		return float64(t.Unix())
+	}))
+}

@@ -39,6 +39,7 @@ const (
 	InvalidRequest   Reason = "InvalidRequest"
 	InvalidPolicy    Reason = "InvalidPolicy"
 	Overtime         Reason = "Overtime"
+	Overloaded       Reason = "Overloaded"
 	InternalError    Reason = "InternalError"
 )
 
@@ -50,7 +51,7 @@ func Reasons() []Reason {
 		NoTrustedSignature, TooFewSigners,
 		RegistryUnavailable, RegistryUnauthorized, RegistryForbidden, ImageNotFound, ImageMalformed,
 		TooLarge, TooManyPapers, TooManyImages,
-		NotReady, NamespaceUnknown, InvalidRequest, InvalidPolicy, Overtime, InternalError,
+		NotReady, NamespaceUnknown, InvalidRequest, InvalidPolicy, Overtime, Overloaded, InternalError,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -39,6 +40,7 @@ func startProcess(name, log, file string, args ...string) (*process, error) {
 	defer out.Close() // the child has its own copy
 	p := &process{name: name, log: log, cmd: exec.Command(file, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.Env = withoutProxy(os.Environ()) // everything here is on loopback
 	p.cmd.SysProcAttr = tiedToParent()
 	started := make(chan error, 1)
 	go func() {
@@ -145,4 +147,13 @@ func tail(file string) (string, error) {
 	}
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n"), nil
+}
+
+// withoutProxy drops the variables by which Go programs find a proxy: the API
+// server would send its calls to webhooks and Services there.
+func withoutProxy(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasSuffix(strings.ToLower(name), "_proxy")
+	})
 }
