@@ -93,9 +93,7 @@ func (j Judged) explain() string {
 		if v.Mode != policy.Enforce || v.Outcome().Passes() {
 			continue
 		}
-		if v.Policy != (policy.Name{}) {
-			fmt.Fprintf(&b, "\n    policy %s", v.Policy)
-		}
+		fmt.Fprintf(&b, "\n    %s", label(v))
 		for _, r := range v.Failing() {
 			fmt.Fprintf(&b, "\n      %s", bound(fmt.Sprintf("%-16s %s: %s", r.Requirement, r.Reason, ascii(r.Detail)), maxLine))
 		}
@@ -133,7 +131,7 @@ func (j Judged) byDigest() string {
 	if j.Digest == (v1.Hash{}) {
 		return j.Written
 	}
-	return ref.Repository().Name() + "@" + j.Digest.String()
+	return ref.Host() + "/" + ref.Path() + "@" + j.Digest.String()
 }
 
 // explain names the next command to run.

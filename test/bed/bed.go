@@ -5,21 +5,12 @@ package bed
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/pratique-dev/pratique/deploy/helm"
@@ -27,12 +18,8 @@ import (
 	"github.com/pratique-dev/pratique/test/evilregistry"
 )
 
-const (
-	// startTimeout bounds the start of the webhook, some 20 times what it takes.
-	startTimeout = time.Minute
-	// stopTimeout bounds its end.
-	stopTimeout = 20 * time.Second
-)
+// startTimeout bounds the start of the webhook, some 20 times what it takes.
+const startTimeout = time.Minute
 
 // Options say what to start.
 type Options struct {
@@ -44,25 +31,22 @@ type Options struct {
 	Flags []string
 	// Registry are options of the registry.
 	Registry []evilregistry.Option
+	// Install makes the API server ask the webhook, which runs and has this CA. Nil applies the chart's golden rendering.
+	Install func(ctx context.Context, b *Bed, ca []byte) error
 	// Say is told each step as it begins; nil says nothing.
 	Say func(step string)
 }
 
 // Bed is everything running.
 type Bed struct {
+	// Webhook is the one that the API server asks. Its Stop stops it alone, the Bed's own everything.
+	*Webhook
 	Cluster  *cluster.Cluster
 	Registry *evilregistry.Registry
-	// Dir keeps the webhook's certificate and logs; Stop removes it.
+	// Dir keeps the binary and what the webhooks write; Stop removes it.
 	Dir string
 
 	options Options
-	port    int
-	metrics int
-	probes  int
-
-	mu      sync.Mutex
-	webhook *exec.Cmd
-	ended   chan struct{}
 }
 
 // Root returns the root of the module, where its go.mod is.
@@ -127,7 +111,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if b.Registry, err = evilregistry.Start(o.Registry...); err != nil {
 		return b, err
 	}
-	if err = b.ports(); err != nil {
+	if b.Webhook, err = b.NewWebhook(WebhookOptions{Name: "webhook", Flags: o.Flags}); err != nil {
 		return b, err
 	}
 	o.Say("start the webhook, and apply the chart's objects")
@@ -139,209 +123,30 @@ func (b *Bed) install(ctx context.Context) error {
 	if err := b.Cluster.CreateNamespace(ctx, helm.Namespace, nil); err != nil {
 		return err
 	}
-	if err := b.StartWebhook(ctx); err != nil {
+	if err := b.Webhook.Start(); err != nil {
 		return err
 	}
-	var ca []byte
-	if err := b.wait(ctx, "the webhook's CA", func(context.Context) (err error) {
-		ca, err = os.ReadFile(filepath.Join(b.Dir, "certs", "ca.crt"))
-		return err
-	}); err != nil {
-		return err
-	}
-	objects, err := helm.OutOfCluster(fmt.Sprintf("https://127.0.0.1:%d", b.port), ca)
+	ca, err := b.CA(ctx)
 	if err != nil {
 		return err
 	}
-	if err := b.Apply(ctx, string(objects)); err != nil {
+	install := b.options.Install
+	if install == nil {
+		install = applyGolden
+	}
+	if err := install(ctx, b, ca); err != nil {
 		return err
 	}
 	return b.WaitReady(ctx)
 }
 
-// ports picks free ports of loopback.
-func (b *Bed) ports() error {
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			l.Close() //nolint:errcheck // it was only a reservation
-		}
-	}()
-	for _, p := range []*int{&b.port, &b.metrics, &b.probes} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		listeners = append(listeners, l)
-		*p = l.Addr().(*net.TCPAddr).Port
-	}
-	return nil
-}
-
-// StartWebhook starts the webhook's process. WaitReady waits for it.
-func (b *Bed) StartWebhook(context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.webhook != nil {
-		return errors.New("the webhook runs already")
-	}
-	decisions, err := os.OpenFile(b.DecisionLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// applyGolden applies what the chart renders for a webhook outside the cluster.
+func applyGolden(ctx context.Context, b *Bed, ca []byte) error {
+	objects, err := helm.OutOfCluster(b.URL(), ca)
 	if err != nil {
 		return err
 	}
-	defer decisions.Close() //nolint:errcheck // the process has its own
-	operational, err := os.OpenFile(filepath.Join(b.Dir, "webhook.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer operational.Close() //nolint:errcheck // the process has its own
-	args := append([]string{
-		"--kubeconfig", b.Cluster.Kubeconfig(), "--namespace", helm.Namespace,
-		"--host", "127.0.0.1", "--port", strconv.Itoa(b.port), "--cert-dir", filepath.Join(b.Dir, "certs"),
-		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", b.metrics), "--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", b.probes),
-		"--plain-http", b.Registry.Host(), "--drain-delay", "0s",
-	}, b.options.Flags...)
-	cmd := exec.Command(b.options.Webhook, args...) // outlives the context of the start
-	cmd.Stdout, cmd.Stderr = decisions, operational
-	cmd.SysProcAttr = withParent()
-	started, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		runtime.LockOSThread() // the process ends with the thread that started it: keep that
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is seen by who waits for it
-		}
-	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	b.webhook, b.ended = cmd, ended
-	return nil
-}
-
-// StopWebhook ends the webhook's process as Kubernetes would, and waits.
-func (b *Bed) StopWebhook() error { return b.end(syscall.SIGTERM) }
-
-// KillWebhook ends it at once.
-func (b *Bed) KillWebhook() error { return b.end(syscall.SIGKILL) }
-
-func (b *Bed) end(sig syscall.Signal) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.webhook == nil {
-		return nil
-	}
-	_ = b.webhook.Process.Signal(sig) // it may be gone already
-	select {
-	case <-b.ended:
-	case <-time.After(stopTimeout):
-		_ = b.webhook.Process.Kill()
-		<-b.ended
-	}
-	b.webhook = nil
-	return nil
-}
-
-// Running tells whether the webhook's process is alive.
-func (b *Bed) Running() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.webhook == nil {
-		return false
-	}
-	select {
-	case <-b.ended:
-		return false
-	default:
-		return true
-	}
-}
-
-// WaitReady waits until the webhook says that it is ready.
-func (b *Bed) WaitReady(ctx context.Context) error {
-	return b.wait(ctx, "the webhook to be ready", func(ctx context.Context) error {
-		if !b.Running() {
-			return errors.New("its process has ended")
-		}
-		body, status, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz?verbose", b.probes), http.DefaultClient)
-		if err == nil && status != http.StatusOK {
-			err = errors.New(body)
-		}
-		return err
-	})
-}
-
-// wait tries until it works, the context ends or the start takes too long.
-func (b *Bed) wait(ctx context.Context, what string, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w\n%s", what, err, b.LogTail())
-		case <-time.After(150 * time.Millisecond):
-		}
-	}
-}
-
-func get(ctx context.Context, url string, c *http.Client) (body string, status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", 0, err
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		return "", 0, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	return string(data), resp.StatusCode, err
-}
-
-// Metrics returns the webhook's metrics, in Prometheus' text format.
-func (b *Bed) Metrics(ctx context.Context) (string, error) {
-	body, _, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/metrics", b.metrics), http.DefaultClient)
-	return body, err
-}
-
-// URL is the webhook's address.
-func (b *Bed) URL() string { return fmt.Sprintf("https://127.0.0.1:%d", b.port) }
-
-// Client returns a client that trusts the webhook's CA, as the API server does.
-func (b *Bed) Client() (*http.Client, error) {
-	ca, err := os.ReadFile(filepath.Join(b.Dir, "certs", "ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return nil, errors.New("the webhook's CA is no certificate")
-	}
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 256,
-	}}, nil
-}
-
-// DecisionLog is the file of the decision log.
-func (b *Bed) DecisionLog() string { return filepath.Join(b.Dir, "decisions.jsonl") }
-
-// LogTail returns the end of the webhook's operational log.
-func (b *Bed) LogTail() string {
-	data, err := os.ReadFile(filepath.Join(b.Dir, "webhook.log"))
-	if err != nil {
-		return err.Error()
-	}
-	const most = 4 << 10
-	if len(data) > most {
-		data = data[len(data)-most:]
-	}
-	return "the webhook's log ends:\n" + string(data)
+	return b.Apply(ctx, string(objects))
 }
 
 // Apply applies YAML documents with kubectl.
@@ -358,7 +163,9 @@ func (b *Bed) Apply(ctx context.Context, documents string) error {
 // Stop stops everything and removes its files.
 func (b *Bed) Stop() error {
 	var errs []error
-	errs = append(errs, b.StopWebhook())
+	if b.Webhook != nil {
+		errs = append(errs, b.Webhook.Stop())
+	}
 	if b.Cluster != nil {
 		errs = append(errs, b.Cluster.Stop())
 	}
