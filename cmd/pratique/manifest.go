@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -18,8 +20,8 @@ import (
 )
 
 // manifestImages returns the images of every Pod and every Pod template in a stream of YAML documents. What has no Pod in it is
-// passed over; what should have one and can't be read is an error.
-func manifestImages(data []byte) ([]admission.Image, error) {
+// passed over; what should have one and can't be read is an error, and so is what is meant for another namespace.
+func manifestImages(data []byte, namespace string) ([]admission.Image, error) {
 	var out []admission.Image
 	docs := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for n := 1; ; n++ {
@@ -30,7 +32,12 @@ func manifestImages(data []byte) ([]admission.Image, error) {
 		if err != nil {
 			return nil, fmt.Errorf("document %d: %w", n, err)
 		}
-		found, err := documentImages(doc)
+		for line := range bytes.Lines(doc) {
+			if bytes.HasPrefix(line, []byte("...")) {
+				return nil, fmt.Errorf("document %d: a line begins with ..., after which the rest would go unread: separate documents by ---", n)
+			}
+		}
+		found, err := documentImages(doc, "", namespace)
 		if err != nil {
 			return nil, fmt.Errorf("document %d: %w", n, err)
 		}
@@ -38,7 +45,8 @@ func manifestImages(data []byte) ([]admission.Image, error) {
 	}
 }
 
-func documentImages(doc []byte) ([]admission.Image, error) {
+// documentImages returns the images of one document. Kind is that of an item whose list says it.
+func documentImages(doc []byte, kind, namespace string) ([]admission.Image, error) {
 	if len(bytes.TrimSpace(doc)) == 0 {
 		return nil, nil
 	}
@@ -47,35 +55,45 @@ func documentImages(doc []byte) ([]admission.Image, error) {
 		Metadata struct {
 			Name         string `json:"name"`
 			GenerateName string `json:"generateName"`
+			Namespace    string `json:"namespace"`
 		} `json:"metadata"`
 		Items []runtime.RawExtension `json:"items"`
 	}
 	if err := kyaml.Unmarshal(doc, &head); err != nil {
 		return nil, err
 	}
-	if head.Kind == "List" {
+	kind = cmp.Or(head.Kind, kind)
+	if of, ok := strings.CutSuffix(kind, "List"); ok {
 		var out []admission.Image
 		for i, item := range head.Items {
-			found, err := documentImages(item.Raw)
+			found, err := documentImages(item.Raw, of, namespace)
 			if err != nil {
-				return nil, fmt.Errorf("item %d: %w", i, err)
+				return nil, fmt.Errorf("item %d: %w", i+1, err)
 			}
 			out = append(out, found...)
 		}
 		return out, nil
 	}
-	spec, err := podSpec(head.Kind, doc)
-	if err != nil || spec == nil {
-		return nil, err
+	where := kind + " " + head.Metadata.Name + head.Metadata.GenerateName
+	spec, err := podSpec(kind, doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	if spec == nil {
+		return nil, nil
+	}
+	if at := head.Metadata.Namespace; at != "" && at != namespace {
+		return nil, fmt.Errorf("%s is of namespace %s, and %s's policies are asked: give -n %s", where, at, namespace, at)
 	}
 	images := admission.Images(spec)
 	for i := range images {
-		images[i].Name = fmt.Sprintf("%s of %s/%s", images[i].Name, head.Kind, head.Metadata.Name+head.Metadata.GenerateName)
+		images[i].Name += " of " + where
 	}
 	return images, nil
 }
 
-// podSpec returns the Pod in an object, or nil for a kind that has none.
+// podSpec returns the Pod in an object, or nil for a kind that has none. Kinds that Kubernetes doesn't know, such as those of
+// rollout controllers, have one if their spec.template has containers.
 func podSpec(kind string, doc []byte) (*corev1.PodSpec, error) {
 	read := func(into any) error { return kyaml.UnmarshalStrict(doc, into) }
 	switch kind {
@@ -83,6 +101,10 @@ func podSpec(kind string, doc []byte) (*corev1.PodSpec, error) {
 		var o corev1.Pod
 		err := read(&o)
 		return &o.Spec, err
+	case "PodTemplate":
+		var o corev1.PodTemplate
+		err := read(&o)
+		return &o.Template.Spec, err
 	case "Deployment":
 		var o appsv1.Deployment
 		err := read(&o)
@@ -114,5 +136,13 @@ func podSpec(kind string, doc []byte) (*corev1.PodSpec, error) {
 		err := read(&o)
 		return &o.Spec.JobTemplate.Spec.Template.Spec, err
 	}
-	return nil, nil
+	var other struct {
+		Spec struct {
+			Template corev1.PodTemplateSpec `json:"template"`
+		} `json:"spec"`
+	}
+	if err := kyaml.Unmarshal(doc, &other); err != nil || len(other.Spec.Template.Spec.Containers) == 0 {
+		return nil, nil // something else is called template there
+	}
+	return &other.Spec.Template.Spec, nil
 }

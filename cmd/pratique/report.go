@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -14,7 +18,7 @@ import (
 func report(d admission.Decision) string {
 	var b strings.Builder
 	if d.Refusal != nil {
-		fmt.Fprintf(&b, "refused: %s: %s\n", d.Refusal.Reason, d.Refusal.Detail)
+		fmt.Fprintf(&b, "REFUSED  %s: %s\n", d.Refusal.Reason, d.Refusal.Detail)
 		return b.String()
 	}
 	for _, j := range d.Images {
@@ -24,7 +28,7 @@ func report(d admission.Decision) string {
 		}
 		fmt.Fprintf(&b, "%s  %s\n", word, image(j))
 		for _, img := range j.Images {
-			if img.Name != "" {
+			if img.List != argument {
 				fmt.Fprintf(&b, "  %s\n", img)
 			}
 		}
@@ -35,11 +39,16 @@ func report(d admission.Decision) string {
 	return b.String()
 }
 
+// image is the image as written, with the digest that was judged. What was written is quoted if a terminal could be tricked by it.
 func image(j admission.Judged) string {
-	if j.Digest == (v1.Hash{}) || strings.Contains(j.Written, "@") {
-		return j.Written
+	written := j.Written
+	if strings.ContainsFunc(written, func(r rune) bool { return r < ' ' || r > '~' }) {
+		written = fmt.Sprintf("%+q", written)
 	}
-	return j.Written + "@" + j.Digest.String()
+	if j.Digest == (v1.Hash{}) || strings.Contains(j.Written, "@") {
+		return written
+	}
+	return written + "@" + j.Digest.String()
 }
 
 func describe(b *strings.Builder, v policy.Verdict) {
@@ -61,4 +70,65 @@ func describe(b *strings.Builder, v policy.Verdict) {
 	for _, w := range v.Warnings {
 		fmt.Fprintf(b, "    %-16s %s: %s\n", "warning", w.Reason, w.Text)
 	}
+}
+
+// cures names flags that may help, for what the engine can't know: that it runs in a shell.
+func cures(d admission.Decision) []string {
+	var out []string
+	add := func(format, host string) {
+		if text := fmt.Sprintf(format, host, host); !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	for _, j := range d.Images {
+		ref, err := policy.ParseReference(j.Written)
+		if err != nil {
+			continue
+		}
+		host := ref.Repository().RegistryStr()
+		for _, v := range j.Verdicts {
+			for _, r := range v.Failing() {
+				switch {
+				case r.Reason == policy.RegistryForbidden, strings.Contains(r.Detail, http.ErrSchemeMismatch.Error()):
+					add("%s is asked by https only, and not at a loopback or link-local address; if it is a registry of yours that speaks plain http: --plain-http %s", host)
+				case r.Reason == policy.RegistryUnauthorized:
+					add("%s wants credentials: docker login %s, or --registry-config FILE", host)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// exitCode is the verdict as a number: a violation before what could not be found out.
+func exitCode(d admission.Decision) int {
+	if d.Allowed() {
+		return exitAllowed
+	}
+	for _, j := range d.Images {
+		for _, v := range j.Verdicts {
+			if v.Mode == policy.Enforce && v.Outcome() == policy.Violated {
+				return exitViolated
+			}
+		}
+	}
+	return exitUndetermined
+}
+
+// printJSON prints the decision for programs.
+func printJSON(out io.Writer, d admission.Decision) error {
+	doc := struct {
+		Namespace string                  `json:"namespace"`
+		Decision  string                  `json:"decision"`
+		Reasons   []policy.Reason         `json:"reasons"`
+		Detail    string                  `json:"detail,omitempty"`
+		Images    []admission.ImageRecord `json:"images"`
+	}{Namespace: d.Namespace, Decision: d.Word(), Reasons: d.Reasons(), Images: d.Describe()}
+	if d.Refusal != nil {
+		doc.Detail = d.Refusal.Detail
+	}
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
 }

@@ -1,22 +1,19 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/pratique-dev/pratique/internal/registry"
 	"github.com/pratique-dev/pratique/pkg/admission"
 	"github.com/pratique-dev/pratique/pkg/policy"
-	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 // verifyTimeout bounds one run: more patience than an admission has, and an end all the same.
@@ -48,18 +45,19 @@ Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does
 		Example: `  pratique verify -f policy.yaml registry.example.com/payments/api:1.4.2
   kubectl pratique verify -n payments registry.example.com/payments/api@sha256:...
   pratique verify -f policies/ -n payments --manifest deployment.yaml -o json`,
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, images []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), images)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.files, "filename", "f", nil, "file or directory of policies and of what they refer to; - is standard input (repeatable)")
-	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the namespace whose policies are asked")
+	flags.StringArrayVarP(&f.files, "filename", "f", nil, "`FILE` or directory of policies and of what they refer to; - is standard input (repeatable)")
+	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the `NAMESPACE` whose policies are asked")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
-	flags.StringVar(&f.manifest, "manifest", "", "file of Pods and workloads whose images are judged too")
-	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry HOST[:PORT] that is spoken to by plain http (repeatable; without a port, every port)")
+	flags.StringVar(&f.manifest, "manifest", "", "`FILE` of Pods and workloads whose images are judged too; - is standard input")
+	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry `HOST[:PORT]` that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
 	flags.StringVar(&f.unmatched, "unmatched-images", "Allow", "what the install does with images in a namespace that no enforcing policy closes: Deny, Warn or Allow")
-	flags.StringVar(&f.config, "registry-config", "", "docker config.json with the credentials of registries (default: $DOCKER_CONFIG/config.json or ~/.docker/config.json, where there is one; credential helpers are not called)")
+	flags.StringVar(&f.config, "registry-config", "", "docker config.json `FILE` with the credentials of registries (default: $DOCKER_CONFIG/config.json or ~/.docker/config.json, where there is one; credential helpers are not called)")
 	f.cluster.bind(flags)
 	return cmd
 }
@@ -67,12 +65,9 @@ Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does
 func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []string) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	if f.output != "text" && f.output != "json" {
-		return wrong("-o %s: want text or json", f.output)
-	}
-	rule, err := policy.ParseUnmatchedRule(f.unmatched)
+	rule, err := f.check()
 	if err != nil {
-		return wrong("--unmatched-images: %w", err)
+		return err
 	}
 	images, err := f.images(written)
 	if err != nil {
@@ -86,7 +81,7 @@ func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []s
 	if err != nil {
 		return err
 	}
-	d := evaluator.Decide(ctx, admission.Query{Namespace: f.namespace, Images: images})
+	d := decide(ctx, evaluator, f.namespace, images)
 	if f.output == "json" {
 		err = printJSON(out, d)
 	} else {
@@ -95,93 +90,96 @@ func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []s
 	if err != nil {
 		return err
 	}
+	for _, cure := range cures(d) {
+		fmt.Fprintln(notes, "note:", cure)
+	}
 	if code := exitCode(d); code != exitAllowed {
 		return &exitError{code: code}
 	}
 	return nil
 }
 
+// check looks at what can be wrong with the flags by themselves.
+func (f *verifyFlags) check() (policy.UnmatchedRule, error) {
+	rule, err := policy.ParseUnmatchedRule(f.unmatched)
+	if err != nil {
+		return rule, wrong("--unmatched-images: %w", err)
+	}
+	if f.output != "text" && f.output != "json" {
+		return rule, wrong("-o %s: want text or json", f.output)
+	}
+	for flag, namespace := range map[string]string{"-n": f.namespace, "--install-namespace": cmp.Or(f.cluster.install, "unset")} {
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			return rule, wrong("%s %q: not the name of a namespace", flag, namespace)
+		}
+	}
+	stdin := 0
+	for _, path := range slices.Concat(f.files, []string{f.manifest, f.config}) {
+		if path == "-" {
+			stdin++
+		}
+	}
+	if stdin > 1 {
+		return rule, wrong("- is given %d times, and standard input can be read once: write the rest to files", stdin)
+	}
+	if len(f.files) > 0 && (f.cluster.kubeconfig != "" || f.cluster.context != "") {
+		return rule, wrong("-f takes the policies from files, --kubeconfig and --context from a cluster: leave out one or the other")
+	}
+	return rule, nil
+}
+
 // images gathers what is asked about.
 func (f *verifyFlags) images(written []string) ([]admission.Image, error) {
 	var images []admission.Image
-	for _, w := range written {
-		images = append(images, admission.Image{List: "image", Name: "", Reference: w})
+	for i, w := range written {
+		images = append(images, admission.Image{List: argument, Name: fmt.Sprint(i + 1), Reference: w})
 	}
-	if f.manifest != "" {
-		data, err := readInput(f.manifest)
-		if err != nil {
-			return nil, wrong("--manifest: %w", err)
+	if f.manifest == "" {
+		if len(images) == 0 {
+			return nil, wrong("no image: name one, or give --manifest FILE")
 		}
-		found, err := manifestImages(data)
-		if err != nil {
-			return nil, wrong("--manifest %s: %w", f.manifest, err)
-		}
-		images = append(images, found...)
+		return images, nil
 	}
-	if len(images) == 0 {
-		return nil, wrong("no image: name one, or give --manifest FILE")
+	data, err := readInput(f.manifest)
+	if err != nil {
+		return nil, wrong("--manifest: %w", err)
 	}
-	return images, nil
+	found, err := manifestImages(data, f.namespace)
+	if err != nil {
+		return nil, wrong("--manifest %s, %w", f.manifest, err)
+	}
+	if len(found) == 0 {
+		return nil, wrong("--manifest %s: no Pod and no workload in it", f.manifest)
+	}
+	return append(images, found...), nil
 }
 
-// evaluator makes the webhook's engine over one set of policies.
-func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
-	client, err := registry.New(registry.Options{
-		PlainHTTP: f.plainHTTP, UserAgent: "pratique/" + version, Guard: registry.NewGuard(registry.GuardOptions{}),
-	})
-	if err != nil {
-		return nil, wrong("--plain-http: %w", err)
-	}
-	creds, err := f.credentials()
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := verify.NewVerifier(verify.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return &admission.Evaluator{Policies: fixed{set}, Registries: shell{client, creds}, Verifier: verifier}, nil
-}
+// argument is the place of an image that the command line names.
+const argument admission.List = "argument"
 
-// credentials reads the docker config: the one named, or else docker's own if it is there.
-func (f *verifyFlags) credentials() (registry.Credentials, error) {
-	path := f.config
-	if path == "" {
-		dir := os.Getenv("DOCKER_CONFIG")
-		if home, err := os.UserHomeDir(); dir == "" && err == nil {
-			dir = filepath.Join(home, ".docker")
+// decide asks about each distinct image once, however many there are: what bounds a Pod doesn't bound the manifests of a
+// whole cluster.
+func decide(ctx context.Context, e *admission.Evaluator, namespace string, images []admission.Image) admission.Decision {
+	places := map[string][]admission.Image{}
+	var distinct []admission.Image
+	for _, img := range images {
+		if len(places[img.Reference]) == 0 {
+			distinct = append(distinct, img)
 		}
-		path = filepath.Join(dir, "config.json")
-		if _, err := os.Stat(path); err != nil {
-			return registry.Credentials{}, nil
+		places[img.Reference] = append(places[img.Reference], img)
+	}
+	var all admission.Decision
+	for some := range slices.Chunk(distinct, admission.MaxImages) {
+		d := e.Decide(ctx, admission.Query{Namespace: namespace, Images: some})
+		if d.Refusal != nil {
+			return d
 		}
+		all.Namespace, all.Images = d.Namespace, append(all.Images, d.Images...)
 	}
-	data, err := readInput(path)
-	if err != nil {
-		return registry.Credentials{}, wrong("--registry-config: %w", err)
+	for i := range all.Images {
+		all.Images[i].Images = places[all.Images[i].Written]
 	}
-	creds, err := registry.ParseDockerConfig(data)
-	if err != nil {
-		return registry.Credentials{}, wrong("--registry-config %s: %w", path, err)
-	}
-	return creds, nil
-}
-
-// fixed is the one set of policies that is asked.
-type fixed struct{ set policy.Set }
-
-// Set implements admission.PolicySource.
-func (f fixed) Set(context.Context, string) (policy.Set, error) { return f.set, nil }
-
-// shell opens registries with the credentials of whoever runs the CLI.
-type shell struct {
-	client *registry.Client
-	creds  registry.Credentials
-}
-
-// Registry implements admission.Registries.
-func (s shell) Registry(_ context.Context, _ string, _ []string, repository name.Repository) (admission.Registry, error) {
-	return s.client.With(s.creds.For(repository)), nil
+	return all
 }
 
 // readInput reads a file, or standard input by the name -, within a bound.
@@ -204,42 +202,4 @@ func readInput(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is over %d MiB", path, most>>20)
 	}
 	return data, nil
-}
-
-// exitCode is the verdict as a number: a violation before what could not be found out.
-func exitCode(d admission.Decision) int {
-	if d.Allowed() {
-		return exitAllowed
-	}
-	for _, j := range d.Images {
-		for _, v := range j.Verdicts {
-			if v.Mode == policy.Enforce && v.Outcome() == policy.Violated {
-				return exitViolated
-			}
-		}
-	}
-	return exitUndetermined
-}
-
-// printJSON prints the decision for programs.
-func printJSON(out io.Writer, d admission.Decision) error {
-	doc := struct {
-		Namespace string                  `json:"namespace"`
-		Decision  string                  `json:"decision"`
-		Reasons   []policy.Reason         `json:"reasons"`
-		Detail    string                  `json:"detail,omitempty"`
-		Images    []admission.ImageRecord `json:"images"`
-	}{Namespace: d.Namespace, Decision: d.Word(), Reasons: d.Reasons(), Images: d.Describe()}
-	if d.Refusal != nil {
-		doc.Detail = d.Refusal.Detail
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(doc); err != nil {
-		return err
-	}
-	_, err := out.Write(b.Bytes())
-	return err
 }

@@ -53,7 +53,7 @@ func (s *Store) reconcile(ctx context.Context, k key) {
 	next.kept = keys.now
 	switch {
 	case next.report.waiting():
-		next.due = now.Add(rereadAfter)
+		next.due = now.Add(retryAfter)
 	case next.report.referring():
 		next.due = now.Add(rereadAfter)
 	}

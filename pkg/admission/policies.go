@@ -45,6 +45,9 @@ func (h *Policies) Handle(_ context.Context, req admission.Request) admission.Re
 	start := clock()
 	resp, d := h.answer(req)
 	rec := record(req, WebhookPolicies, d, start, clock().Sub(start))
+	if resp.Allowed {
+		rec.Decision, rec.Reasons = "allowed", nil
+	}
 	h.Recorder.Record(rec)
 	return resp
 }

@@ -95,13 +95,6 @@ func (c *cache) put(k key, f Findings) (evicted int) {
 	return evicted
 }
 
-func (c *cache) remove(k key) {
-	s := c.shard(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lru.Remove(k)
-}
-
 // size returns the bytes and entries held.
 func (c *cache) size() (bytes int64, entries int) {
 	for i := range c.shards {

@@ -66,7 +66,13 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 		g.unanswered = append(g.unanswered, asFetchError(err, PlaceManifest, image))
 		return g
 	}
-	g.unanswered = listing.Unanswered
+	for _, e := range listing.Unanswered {
+		if e.Kind == Malformed { // it did answer: what is there can't be read, and so is no paper
+			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(e.Error())})
+			continue
+		}
+		g.unanswered = append(g.unanswered, e)
+	}
 	g.seen = len(listing.Papers)
 	tooMany := func(n, most int, what string) *gathered {
 		g.unanswered = append(slices.Clone(g.unanswered), &FetchError{

@@ -165,7 +165,8 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 	}()
 }
 
-// judge examines what was gathered on behalf of one authority, once for all who wait, and keeps the findings if every place answered.
+// judge examines what was gathered on behalf of one authority, once for all who wait, and keeps the
+// findings unless a place failed to answer: an outage is never kept.
 func (v *Verifier) judge(f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
 	k := keyOf(f, image, a)
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
@@ -178,12 +179,10 @@ func (v *Verifier) judge(f Fetcher, image name.Digest, a Authority, g *gathered)
 		}
 		found := a.findings(image, g)
 		switch {
-		case len(g.unanswered) == 0:
+		case !slices.ContainsFunc(g.unanswered, outage): // every place answered, if not each with a listing
 			for range v.cache.put(k, found) {
 				v.observe(EventEvicted)
 			}
-		case slices.ContainsFunc(g.unanswered, (*FetchError).Answer):
-			v.cache.remove(k) // the registry did answer: what was known before is no longer so
 		case ok && v.clock().Sub(held.ListedAt) <= KeepFor && len(held.Evidence) > 0:
 			v.observe(EventStale)
 			found.Evidence = union(found.Evidence, held.Evidence)
@@ -223,6 +222,8 @@ func (a Authority) findings(image name.Digest, g *gathered) Findings {
 	}
 	return f
 }
+
+func outage(e *FetchError) bool { return !e.Answer() }
 
 func union(a, b []Evidence) []Evidence {
 	out := slices.Clone(a)

@@ -320,6 +320,25 @@ func TestWhileTheRegistryFailsEvidenceIsKeptForADayAndMarked(t *testing.T) {
 	}
 }
 
+func TestAPlaceThatAlwaysSaysForbiddenDoesNotKeepEvidenceFromBeingHeld(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	reg, c := verifytest.NewRegistry(), newClock()
+	reg.Sign(s, image)
+	v, authority := newVerifier(t, verify.Options{Clock: c.Now}), verifytest.Authority(t, "release", s)
+	for kind, unanswered := range map[verify.FetchKind]int{verify.Unauthorized: 1, verify.Malformed: 0} {
+		reg.FailPlace(&verify.FetchError{Kind: kind, Place: verify.PlaceReferrers, Err: errors.New("always")})
+		c.pass(verify.KeepFor)
+		before, _ := reg.Counts()
+		one(t, v, reg, image, authority, verify.Held)
+		c.pass(verify.ServeFor)
+		f := one(t, v, reg, image, authority, verify.Held)
+		if lists, _ := reg.Counts(); lists != before+1 || len(f.Evidence) != 1 || len(f.Unanswered) != unanswered {
+			t.Errorf("%s: %d listings, findings %+v", kind, lists-before, f)
+		}
+	}
+}
+
 func TestRow93_AFailureIsNeverKept(t *testing.T) {
 	t.Parallel()
 	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")

@@ -33,7 +33,6 @@ func neverLinked() map[string]string {
 		"github.com/sigstore/cosign": "cosign writes papers, in promotion; the webhook reads them through sigstore-go",
 		"k8s.io/kubernetes":          "it is the server that we talk to",
 		"helm.sh":                    "charts are rendered elsewhere",
-		"testing":                    "a test helper has got in",
 		module + "/pkg/promote":      "admission and promotion don't know each other",
 		module + "/test":             "test beds are no part of the product",
 	}

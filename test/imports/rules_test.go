@@ -141,6 +141,12 @@ func directionRules() []rule {
 		finds:   inProduct(imported(forTests)),
 		broken:  importing("cmd/webhook", module+"/test/cluster"),
 		kept:    importing("test/demo", module+"/test/cluster"),
+	}, {
+		says:    "the product does without the standard library's packages for tests",
+		written: layout,
+		finds:   inProduct(imported(packages("testing", "net/http/httptest"))),
+		broken:  importing("internal/server", "net/http/httptest"),
+		kept:    importing("pkg/verify/verifytest", "testing"),
 	}}
 }
 
