@@ -25,7 +25,7 @@ build: ## bin/webhook and bin/pratique
 
 .PHONY: demo
 demo: ## a real API server and registry; a signed image runs, an unsigned one is refused
-	@echo "demo: the first time the API server is built from source, in about 10 minutes on 2 cores; after that it is under a minute"
+	@echo "demo: first the programs that it runs: the first time an API server is built from source, in about 10 minutes on 2 cores"
 	@hack/binaries kube-apiserver etcd kubectl
 	@go run ./test/demo
 

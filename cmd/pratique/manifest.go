@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
 	kyaml "sigs.k8s.io/yaml"
 
 	"github.com/pratique-dev/pratique/pkg/admission"
@@ -37,7 +39,11 @@ func manifestImages(data []byte, namespace string) ([]admission.Image, error) {
 				return nil, fmt.Errorf("document %d: a line begins with ..., after which the rest would go unread: separate documents by ---", n)
 			}
 		}
-		found, err := documentImages(doc, "", namespace)
+		raw, err := kyaml.YAMLToJSONStrict(doc)
+		if err != nil {
+			return nil, fmt.Errorf("document %d: %w", n, err)
+		}
+		found, err := documentImages(raw, "", namespace)
 		if err != nil {
 			return nil, fmt.Errorf("document %d: %w", n, err)
 		}
@@ -45,11 +51,8 @@ func manifestImages(data []byte, namespace string) ([]admission.Image, error) {
 	}
 }
 
-// documentImages returns the images of one document. Kind is that of an item whose list says it.
+// documentImages returns the images of one JSON document. Kind is that of an item whose list says it.
 func documentImages(doc []byte, kind, namespace string) ([]admission.Image, error) {
-	if len(bytes.TrimSpace(doc)) == 0 {
-		return nil, nil
-	}
 	var head struct {
 		Kind     string `json:"kind"`
 		Metadata struct {
@@ -59,7 +62,7 @@ func documentImages(doc []byte, kind, namespace string) ([]admission.Image, erro
 		} `json:"metadata"`
 		Items []runtime.RawExtension `json:"items"`
 	}
-	if err := kyaml.Unmarshal(doc, &head); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(doc, &head); err != nil {
 		return nil, err
 	}
 	kind = cmp.Or(head.Kind, kind)
@@ -95,7 +98,10 @@ func documentImages(doc []byte, kind, namespace string) ([]admission.Image, erro
 // podSpec returns the Pod in an object, or nil for a kind that has none. Kinds that Kubernetes doesn't know, such as those of
 // rollout controllers, have one if their spec.template has containers.
 func podSpec(kind string, doc []byte) (*corev1.PodSpec, error) {
-	read := func(into any) error { return kyaml.UnmarshalStrict(doc, into) }
+	read := func(into any) error {
+		strict, err := kjson.UnmarshalStrict(doc, into)
+		return errors.Join(append(strict, err)...)
+	}
 	switch kind {
 	case "Pod":
 		var o corev1.Pod
@@ -138,11 +144,21 @@ func podSpec(kind string, doc []byte) (*corev1.PodSpec, error) {
 	}
 	var other struct {
 		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers json.RawMessage `json:"containers"`
+				} `json:"spec"`
+			} `json:"template"`
+		} `json:"spec"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(doc, &other); err != nil || other.Spec.Template.Spec.Containers == nil {
+		return nil, nil // something else is called template there
+	}
+	var o struct {
+		Spec struct {
 			Template corev1.PodTemplateSpec `json:"template"`
 		} `json:"spec"`
 	}
-	if err := kyaml.Unmarshal(doc, &other); err != nil || len(other.Spec.Template.Spec.Containers) == 0 {
-		return nil, nil // something else is called template there
-	}
-	return &other.Spec.Template.Spec, nil
+	err := kjson.UnmarshalCaseSensitivePreserveInts(doc, &o)
+	return &o.Spec.Template.Spec, err
 }

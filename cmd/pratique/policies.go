@@ -63,6 +63,13 @@ func (f *verifyFlags) policies(ctx context.Context, rule policy.UnmatchedRule, n
 		}
 		return set, wrong("what policies refer to isn't there:\n  %s", strings.Join(lines, "\n  "))
 	}
+	if len(set.All()) == 0 {
+		where := "the cluster's"
+		if len(f.files) > 0 {
+			where = "the files'"
+		}
+		fmt.Fprintf(notes, "note: none of %s policies is about namespace %s; -n NAMESPACE asks those of another (in files, its labels are those of its Namespace document)\n", where, f.namespace)
+	}
 	return set, nil
 }
 

@@ -123,7 +123,7 @@ func (b *Bundle) read(src source) ([]byte, error) {
 			found = append(found, s)
 		}
 	}
-	if len(found) == 0 && src.namespace != "" {
+	if len(found) == 0 {
 		for _, s := range b.stored {
 			if s.object.kind == src.kind && s.object.name == src.name && s.object.namespace == "" {
 				found = append(found, s)

@@ -290,6 +290,8 @@ func inForce(t *testing.T, b *bench) {
 
 func typoKept(t *testing.T, b *bench) {
 	b.apply(t, imagePolicy("payments", "typo", strings.Replace(inline(firstKey), "by: [release]", "by: [release], atleast: 2", 1)))
+	b.apply(t, imagePolicy("payments", "typo-above", "refernces: {tags: Allow}\n"+inline(firstKey)))
+	b.ready(t, "payments", "typo-above", compile.ReasonInvalidField)
 	got := b.ready(t, "payments", "typo", compile.ReasonInvalidField)
 	p, err := b.find(t, "payments", "typo")
 	if err != nil || !strings.Contains(p.Unusable, `unknown field "spec.require.signature.atleast"`) {
@@ -404,8 +406,8 @@ func askedByTheCLI(t *testing.T, b *bench) {
 			t.Errorf("%s: %v\nCLI     %s %q\nwebhook %+v", p.Name, err, p.Digest, p.Unusable, ours)
 		}
 	}
-	if len(answer.Set.Namespaced) != 2 {
-		t.Errorf("%d policies, want typo and secret", len(answer.Set.Namespaced))
+	if len(answer.Set.Namespaced) != 3 {
+		t.Errorf("%d policies, want secret, typo and typo-above", len(answer.Set.Namespaced))
 	}
 }
 

@@ -39,7 +39,7 @@ func digestOf(authorities map[string]verify.Authority, require *v1alpha1.Require
 	for _, a := range authorities {
 		all = append(all, a.Fingerprint().String())
 	}
-	_ = all
+	slices.Sort(all)
 	raw, err = json.Marshal(map[string]any{"authorities": slices.Compact(all), "require": tree})
 	if err != nil {
 		return "", err

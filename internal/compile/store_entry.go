@@ -17,7 +17,7 @@ import (
 // entry is one compiled policy. It isn't changed once it is in the Store, but for object.
 type entry struct {
 	uid    types.UID
-	raw    []byte                     // what was compiled
+	raw    []byte                     // what was compiled, the uid included
 	object *unstructured.Unstructured // the newest with that content
 	policy *policy.Policy
 	report Report
@@ -36,7 +36,7 @@ func (s *Store) reconcile(ctx context.Context, k key) {
 	}
 	raw, err := essence(object)
 	now := time.Now()
-	if err == nil && old != nil && old.uid == object.GetUID() && bytes.Equal(old.raw, raw) && (old.due.IsZero() || now.Before(old.due)) {
+	if err == nil && old != nil && bytes.Equal(old.raw, raw) && (old.due.IsZero() || now.Before(old.due)) {
 		s.mu.Lock()
 		old.object = object
 		s.mu.Unlock()
@@ -79,7 +79,7 @@ func essence(u *unstructured.Unstructured) ([]byte, error) {
 
 // same tells whether two entries are alike for those who judge by them.
 func (e *entry) same(o *entry) bool {
-	return e.uid == o.uid && bytes.Equal(e.raw, o.raw) &&
+	return bytes.Equal(e.raw, o.raw) &&
 		e.policy.Unusable == o.policy.Unusable && e.policy.KeysNotReadAgain == o.policy.KeysNotReadAgain &&
 		reflect.DeepEqual(e.report, o.report)
 }

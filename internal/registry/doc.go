@@ -9,11 +9,13 @@
 //	redirect.go   at most five redirects, https only, credentials stay where they were meant for
 //	plainhttp.go  plain http only to hosts that an administrator named
 //	session.go    one login for a credential and a repository, shared by all who wait for it
-//	credentials.go, match.go  pull secrets, chosen as the kubelet chooses them
+//	realm.go      credentials are sent to token services of the registry's own site, or named for it
+//	match.go      a credential is for the host and the path that its pull secret says, as the kubelet reads it
 //	manifest.go   a manifest that two parsers could read differently is refused
 //	resolve.go    a tag is resolved by reading the manifest and hashing it, never by a header
 //	list.go       what is attached to an image is sought in every place, side by side
 //	fetch.go      content hashes to the digest that it was asked for by
+//	limits.go     no registry takes all requests or all memory
 //	retry.go      two more tries, inside the caller's deadline
 //
 // A Client is made once. Client.With gives the Access of one set of credentials; it implements verify.Fetcher.

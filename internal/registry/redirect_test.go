@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,7 +72,6 @@ func TestRow54_RedirectsOfEachRequest(t *testing.T) {
 				var asked atomic.Int64
 				canary := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1) }))
 				defer canary.Close()
-				canary.Config.ErrorLog = nil
 				host := canary.Listener.Addr().String()
 				_, port, _ := net.SplitHostPort(host)
 				var opts []evilregistry.Option
@@ -182,4 +182,49 @@ func TestARegistryBehindARedirector(t *testing.T) { // as registry.k8s.io
 		t.Fatalf("got %+v", l)
 	}
 	fetchAll(t, a, image, l.Papers)
+}
+
+func TestRedirectRules(t *testing.T) {
+	t.Parallel()
+	named, err := parseHosts([]string{"inner.example", "registry.example:5000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rules{plain: named, exempt: hostSet{{host: "vault.example"}: true}}
+	for _, tc := range []struct {
+		name, from, to string
+		hops           int
+		refused        bool
+	}{
+		{name: "to storage", from: "https://registry.example/v2/", to: "https://storage.example/x?signature=1", hops: 1},
+		{name: "to itself", from: "https://registry.example/v2/", to: "https://registry.example:443/v3/", hops: 1},
+		{name: "to itself, by plain http as it is", from: "http://registry.example:5000/v2/", to: "http://REGISTRY.example:5000/v3/", hops: 1},
+		{name: "from plain http to storage", from: "http://registry.example:5000/v2/", to: "https://storage.example/", hops: 1},
+		{name: "to plain http", from: "https://registry.example/v2/", to: "http://storage.example/", hops: 1, refused: true},
+		{name: "to itself by plain http", from: "https://registry.example/v2/", to: "http://registry.example/v2/", hops: 1, refused: true},
+		{name: "to another scheme", from: "https://registry.example/v2/", to: "ftp://storage.example/", hops: 1, refused: true},
+		{name: "to a named host", from: "https://registry.example/v2/", to: "http://inner.example/", hops: 1, refused: true},
+		{name: "to a named host by https", from: "https://registry.example/v2/", to: "https://inner.example/", hops: 1, refused: true},
+		{name: "to an exempt host", from: "https://registry.example/v2/", to: "https://vault.example/", hops: 1, refused: true},
+		{name: "from a named host to another port of it", from: "http://inner.example:5000/v2/", to: "https://inner.example:6443/", hops: 1, refused: true},
+		{name: "to itself with credentials", from: "https://registry.example/v2/", to: "https://user:password@registry.example/v2/", hops: 1, refused: true},
+		{name: "once too often", from: "https://registry.example/v2/", to: "https://registry.example/", hops: maxRedirects + 1, refused: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			from, to := mustURL(t, tc.from), mustURL(t, tc.to)
+			if err := r.redirect(from, to, tc.hops); (err != nil) != tc.refused {
+				t.Errorf("got %v, refused: %v", err, tc.refused)
+			}
+		})
+	}
+}
+
+func mustURL(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }

@@ -239,6 +239,15 @@ func TestHowAnImageMayBeNamed(t *testing.T) {
 	}
 }
 
+func TestTagGlobsThatNoTagCouldMatchAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"", "latest ", "v1/2", "a@b", "[ab]", "a:b", "\\d", "\u00e9"} {
+		if _, err := policy.ParseTagGlob(s); err == nil {
+			t.Errorf("%q was accepted", s)
+		}
+	}
+}
+
 func TestANamespaceIsClosedAtTheLevelThatClosesIt(t *testing.T) {
 	t.Parallel()
 	mk := func(mode policy.Mode, include string) *policy.Policy {

@@ -57,6 +57,9 @@ func ParsePattern(s string) (Pattern, error) {
 		return Pattern{}, fmt.Errorf("pattern %q: %w", s, err)
 	}
 	p.path = strings.Split(repo, "/")
+	if canonicalHost(host) == "docker.io" && len(p.path) == 1 && repo != "**" {
+		return Pattern{}, fmt.Errorf("pattern %q: it matches nothing, for Docker Hub's own images are docker.io/library/%s", s, repo)
+	}
 	for _, seg := range p.path {
 		if err := checkSegment(seg, "abcdefghijklmnopqrstuvwxyz0123456789._-"); err != nil {
 			return Pattern{}, fmt.Errorf("pattern %q: %w", s, err)

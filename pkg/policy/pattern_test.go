@@ -81,6 +81,8 @@ func TestPatternsThatCouldNeverMatchAreRefusedWithTheCure(t *testing.T) {
 		"nginx":                         "HOST/PATH",
 		"library/nginx":                 "docker.io/library/nginx",
 		"registry.example/":             "HOST/PATH",
+		"docker.io/nginx":               "docker.io/library/nginx",
+		"index.docker.io/*":             "docker.io/library/*",
 		"registry.example//app":         "empty segment",
 		"registry.example/a**":          "whole segment",
 		"registry.example/app:v1":       "no image name has",

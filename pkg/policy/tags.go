@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -21,11 +20,9 @@ type TagGlob string
 
 // ParseTagGlob reads a glob over tags.
 func ParseTagGlob(s string) (TagGlob, error) {
-	if s == "" || strings.ContainsAny(s, `[]\/:@`) {
-		return "", fmt.Errorf("tag glob %q: a tag has letters, digits, _ . -; * and ? are wildcards", s)
-	}
-	if _, err := path.Match(s, ""); err != nil {
-		return "", errors.New("malformed glob")
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-*?"
+	if s == "" || strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune(alphabet, r) }) >= 0 {
+		return "", fmt.Errorf("tag glob %q: a tag has letters, digits, _ . and -; * and ? are wildcards", s)
 	}
 	return TagGlob(s), nil
 }

@@ -43,7 +43,7 @@ type Bed struct {
 	*Webhook
 	Cluster  *cluster.Cluster
 	Registry *evilregistry.Registry
-	// Dir keeps the binary and what the webhooks write; Stop removes it.
+	// Dir keeps the binary and what the webhooks write, each below its name; Stop removes it.
 	Dir string
 
 	options Options
@@ -111,7 +111,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if b.Registry, err = evilregistry.Start(o.Registry...); err != nil {
 		return b, err
 	}
-	if b.Webhook, err = b.NewWebhook(WebhookOptions{Name: "webhook", Flags: o.Flags}); err != nil {
+	if b.Webhook, err = b.NewWebhook(WebhookOptions{Name: "serving", Flags: o.Flags}); err != nil {
 		return b, err
 	}
 	o.Say("start the webhook, and apply the chart's objects")

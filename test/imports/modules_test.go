@@ -6,20 +6,23 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 )
 
 // dependencies is where each module is explained.
 const dependencies = "docs/design/dependencies.md"
 
-var moduleRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| *([^|]*?) *\\|")
+// module rows: | `PATH` | FOR | INSTEAD OF | USED BY |
+var moduleRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| *([^|]*?) *\\| *([^|]*?) *\\| *([^|]*?) *\\|$")
 
-// explained returns the modules that the table has a row for, with the reason given.
-func explained(table string) map[string]string {
-	out := map[string]string{}
+// explanation is a row of the table.
+type explanation struct{ why, instead, usedBy string }
+
+// explained returns the modules that the table has a row for.
+func explained(table string) map[string]explanation {
+	out := map[string]explanation{}
 	for _, row := range moduleRow.FindAllStringSubmatch(table, -1) {
-		out[row[1]] = row[2]
+		out[row[1]] = explanation{row[2], row[3], row[4]}
 	}
 	return out
 }
@@ -35,17 +38,34 @@ func moduleOf(importPath string, modules map[string]bool) string {
 	return best
 }
 
-// direct returns the modules that our source imports, tests included, each with one place where it does.
-func direct(all []source, modules map[string]bool) map[string]string {
-	out := map[string]string{}
-	for _, p := range all {
-		for _, f := range slices.Concat(p.files, p.tests) {
+// use is how a module is imported.
+type use struct {
+	at      string // one place where it is; the product's if it imports it
+	product bool   // not only what is there for tests and tools
+}
+
+func (u use) by() string {
+	if u.product {
+		return "product"
+	}
+	return "tests"
+}
+
+// direct returns the modules that our source imports, tests included.
+func direct(all []source, modules map[string]bool) map[string]use {
+	out := map[string]use{}
+	note := func(files []file, product bool) {
+		for _, f := range files {
 			for importPath, at := range f.imports() {
-				if m := moduleOf(importPath, modules); m != "" {
-					out[m] = at
+				if m := moduleOf(importPath, modules); m != "" && !out[m].product {
+					out[m] = use{at, product}
 				}
 			}
 		}
+	}
+	for _, p := range all {
+		note(p.files, !bed(p.dir) && !p.within("hack"))
+		note(p.tests, false)
 	}
 	return out
 }
@@ -56,15 +76,21 @@ func TestEveryModuleThatIsImportedHasItsReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reasons := explained(string(table))
+	rows := explained(string(table))
 	imported := direct(repository(t), required(t))
 	for _, m := range slices.Sorted(maps.Keys(imported)) {
-		if reasons[m] == "" {
-			t.Errorf("%s imports from %s, which has no row with a reason in %s", imported[m], m, dependencies)
+		row, ok := rows[m]
+		switch {
+		case !ok:
+			t.Errorf("%s imports from %s, which has no row in %s", imported[m].at, m, dependencies)
+		case row.why == "" || row.instead == "":
+			t.Errorf("the row of %s in %s doesn't say what for, or instead of what", m, dependencies)
+		case row.usedBy != imported[m].by():
+			t.Errorf("%s says that %s is used by %q; it is by %q: %s", dependencies, m, row.usedBy, imported[m].by(), imported[m].at)
 		}
 	}
-	for _, m := range slices.Sorted(maps.Keys(reasons)) {
-		if imported[m] == "" {
+	for _, m := range slices.Sorted(maps.Keys(rows)) {
+		if _, ok := imported[m]; !ok {
 			t.Errorf("%s has a row for %s, which nothing imports: take it out", dependencies, m)
 		}
 	}
@@ -76,10 +102,10 @@ func TestGoModTellsDirectFromIndirect(t *testing.T) {
 	modules := required(t)
 	imported := direct(repository(t), modules)
 	for _, m := range slices.Sorted(maps.Keys(modules)) {
-		at, is := imported[m]
+		use, is := imported[m]
 		switch indirect := modules[m]; {
 		case is && indirect:
-			t.Errorf("%s imports from %s, which go.mod marks as indirect: run go mod tidy", at, m)
+			t.Errorf("%s imports from %s, which go.mod marks as indirect: run go mod tidy", use.at, m)
 		case !is && !indirect:
 			t.Errorf("nothing imports from %s, which go.mod doesn't mark as indirect: run go mod tidy", m)
 		}
@@ -88,8 +114,9 @@ func TestGoModTellsDirectFromIndirect(t *testing.T) {
 
 func TestTheTableOfModulesIsRead(t *testing.T) {
 	t.Parallel()
-	got := explained("| module | for |\n|---|---|\n| `a.example/m` | reading | x |\n| `b.example/m` |  | x |\ntext | `c.example/m` | no row |\n")
-	if want := map[string]string{"a.example/m": "reading", "b.example/m": ""}; !maps.Equal(got, want) {
+	got := explained("| module | for | instead of | used by |\n|---|---|---|---|\n| `a.example/m` | reading | a file | product |\n" +
+		"| `b.example/m` |  | | tests |\ntext | `c.example/m` | no row | at all | tests |\n")
+	if want := map[string]explanation{"a.example/m": {"reading", "a file", "product"}, "b.example/m": {"", "", "tests"}}; !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -108,8 +135,29 @@ func TestAPackageBelongsToTheLongestModule(t *testing.T) {
 			t.Errorf("%s belongs to %q, want %q", importPath, got, want)
 		}
 	}
-	s := sample{"pkg/verify", "package verify\n\nimport _ \"a.example/m/v2/x\"\n"}.source(t)
-	if got := direct([]source{{dir: "pkg/verify", tests: s.files}}, modules); len(got) != 1 || !strings.HasPrefix(got["a.example/m/v2"], "pkg/verify/sample.go:") {
-		t.Errorf("an import of a test file gives %q", got)
+}
+
+func TestAModuleIsUsedByTheProductOrOnlyByTests(t *testing.T) {
+	t.Parallel()
+	modules := map[string]bool{"a.example/m": false}
+	files := importing("x", "a.example/m/y").source(t).files
+	for name, test := range map[string]struct {
+		in   source
+		want string
+	}{
+		"a package of the product": {source{dir: "pkg/verify", files: files}, "product"},
+		"a test of it":             {source{dir: "pkg/verify", tests: files}, "tests"},
+		"a test bed":               {source{dir: "test/cluster", files: files}, "tests"},
+		"a package of fakes":       {source{dir: "pkg/verify/verifytest", files: files}, "tests"},
+		"a tool":                   {source{dir: "hack/image", files: files}, "tests"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, all := range [][]source{{test.in}, {{dir: "test/x", files: files}, test.in}, {test.in, {dir: "test/x", files: files}}} {
+				if got := direct(all, modules); len(got) != 1 || got["a.example/m"].by() != test.want {
+					t.Errorf("got %v, want %s", got, test.want)
+				}
+			}
+		})
 	}
 }

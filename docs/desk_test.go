@@ -1,0 +1,125 @@
+package docs_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/pratique-dev/pratique/internal/compile"
+	"github.com/pratique-dev/pratique/internal/registry"
+	"github.com/pratique-dev/pratique/pkg/admission"
+	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify"
+	"github.com/pratique-dev/pratique/test/evilregistry"
+	"github.com/pratique-dev/pratique/test/evilregistry/papers"
+)
+
+// exampleHost is the registry that the pages and the examples write.
+const exampleHost = "registry.example.com"
+
+// desk judges as the webhook does, by policies from files and with a registry of its own: what the pages call registry.example.com
+// is on loopback, and the keys that they show are replaced by keys of which the private half is known.
+type desk struct {
+	reg    *evilregistry.Registry
+	client *registry.Client
+	keys   map[string]papers.Key // by the PEM that stands in the page
+}
+
+func newDesk(t testing.TB) *desk {
+	t.Helper()
+	reg := evilregistry.New(t)
+	client, err := registry.New(registry.Options{PlainHTTP: []string{reg.Host()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &desk{reg: reg, client: client, keys: map[string]papers.Key{}}
+}
+
+var pemBlock = regexp.MustCompile(`(?m)^( *)-----BEGIN PUBLIC KEY-----\n(?:.*\n)*?( *)-----END PUBLIC KEY-----$`)
+
+// local rewrites a text for this desk, and returns the keys that it has, in order of first appearance.
+func (d *desk) local(t testing.TB, text string) (string, []papers.Key) {
+	t.Helper()
+	var order []papers.Key
+	seen := map[string]bool{}
+	text = pemBlock.ReplaceAllStringFunc(text, func(block string) string {
+		pad := block[:strings.Index(block, "-")]
+		is := strings.ReplaceAll(block, "\n"+pad, "\n")
+		key, ok := d.keys[is]
+		if !ok {
+			key = papers.NewKey(t, papers.P256)
+			d.keys[is] = key
+		}
+		if !seen[is] {
+			seen[is] = true
+			order = append(order, key)
+		}
+		return pad + strings.ReplaceAll(strings.TrimSpace(string(key.PublicPEM)), "\n", "\n"+pad)
+	})
+	return strings.ReplaceAll(text, exampleHost, d.reg.Host()), order
+}
+
+// Registry implements admission.Registries.
+func (d *desk) Registry(context.Context, string, []string, name.Repository) (admission.Registry, error) {
+	return d.client.With(registry.Credentials{}), nil
+}
+
+// set is a fixed set of policies.
+type set struct{ policies policy.Set }
+
+// Set implements admission.PolicySource.
+func (s set) Set(context.Context, string) (policy.Set, error) { return s.policies, nil }
+
+// decide judges images of a namespace by the policies in some documents, which are local already.
+func (d *desk) decide(t testing.TB, documents, namespace string, images ...admission.Image) admission.Decision {
+	t.Helper()
+	bundle := load(t, documents)
+	policies, unresolved := bundle.Set(t.Context(), namespace, policy.UnmatchedAllow)
+	if len(unresolved) > 0 {
+		t.Fatalf("what policies refer to isn't there: %v", unresolved)
+	}
+	for _, p := range policies.All() {
+		if p.Unusable != "" {
+			t.Fatalf("policy %s can't be used: %s", p.Name, p.Unusable)
+		}
+	}
+	verifier, err := verify.NewVerifier(verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &admission.Evaluator{Policies: set{policies}, Registries: d, Verifier: verifier}
+	if err := e.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return e.Decide(t.Context(), admission.Query{Namespace: namespace, Images: images})
+}
+
+// load loads documents as the CLI does.
+func load(t testing.TB, documents string) *compile.Bundle {
+	t.Helper()
+	bundle, err := compile.LoadFiles(compile.File{Name: "documents", Reader: strings.NewReader(documents)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle
+}
+
+// container is one image of a Pod.
+func container(reference string) admission.Image {
+	return admission.Image{List: admission.Containers, Name: "main", Reference: reference}
+}
+
+// readFile reads a file by its path below the root.
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

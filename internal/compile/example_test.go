@@ -1,0 +1,56 @@
+package compile_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pratique-dev/pratique/internal/compile"
+	"github.com/pratique-dev/pratique/pkg/policy"
+)
+
+const typo = `{
+  "apiVersion": "pratique.dev/v1alpha1",
+  "kind": "ImagePolicy",
+  "metadata": {"name": "production", "namespace": "payments"},
+  "spec": {"images": {"include": ["registry.example.com/**"]}, "require": {"signature": {"by": ["release"], "atleast": 2}}}
+}`
+
+func ExampleDecode() {
+	_, err := compile.Decode([]byte(typo))
+	fmt.Println(err)
+	// Output: unknown field "spec.require.signature.atleast"
+}
+
+func ExampleValidate() {
+	obj, err := compile.Decode([]byte(strings.Replace(typo, `, "atleast": 2`, "", 1)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, e := range compile.Validate(obj) {
+		fmt.Println(e)
+	}
+	// Output: spec.require.signature.by[0]: Invalid value: "release" is not defined; spec.authorities has: none
+}
+
+func ExampleLoadFiles() {
+	bundle, err := compile.LoadFiles(compile.File{Name: "policy.yaml", Reader: strings.NewReader(`
+apiVersion: pratique.dev/v1alpha1
+kind: ImagePolicy
+metadata: {name: production, namespace: payments}
+spec:
+  images: {include: ["registry.example.com/**"]}
+  authorities:
+  - name: release
+    key: {secretRef: {name: cosign-pub, key: cosign.pub}}
+  require: {signature: {by: [release]}}
+`)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	set, unresolved := bundle.Set(context.Background(), "payments", policy.UnmatchedDeny)
+	fmt.Println(len(set.Namespaced), unresolved)
+	// Output: 1 [ImagePolicy payments/production: authority release: Secret payments/cosign-pub: not among the files]
+}
