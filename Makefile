@@ -8,14 +8,14 @@ SHELL := bash
 VERSION ?= $(shell git describe --tags --match 'v*' --always --dirty 2>/dev/null || echo unknown)
 # How long each fuzz target runs.
 FUZZTIME ?= 5s
-# How often each benchmark runs; the medians are what counts.
-COUNT ?= 5
+# Flags of the benchmark, such as -only cold, or -write for docs/performance.md.
+BENCH ?=
 
 # -race where this machine can build it: a supported platform and a C compiler.
 race = $(shell go list -race -f -race runtime 2>/dev/null)
 link = -X main.version=$(VERSION)
-# Without the checkout's state, so that the same source and version give the same bytes.
-build = go build -trimpath -buildvcs=false -ldflags '$(link)'
+# Static, and without the checkout's path or state: the same source and version give the same bytes.
+build = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(link)'
 
 ##@ Use it
 
@@ -36,7 +36,7 @@ run: ## the demo's cluster, left up to play with; prints its KUBECONFIG
 
 .PHONY: image
 image: ## dist/pratique-webhook.tar, an OCI archive, made without docker
-	CGO_ENABLED=0 GOOS=linux $(build) -o dist/webhook ./cmd/webhook
+	GOOS=linux $(build) -o dist/webhook ./cmd/webhook
 	go run ./hack/image -binary dist/webhook -name docker.io/library/pratique-webhook:$(VERSION) -o dist/pratique-webhook.tar
 
 ##@ Check it
@@ -56,8 +56,9 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	hack/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## warm and cold admissions beside a webhook that only allows, COUNT (5) times each
-	go test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 30m ./test/bench
+bench: ## warm and cold admissions, requests and memory, medians of 5 in one run; BENCH=-write keeps the table
+	@hack/binaries kube-apiserver etcd kubectl
+	@go run ./test/bench $(BENCH)
 
 .PHONY: ci
 ci: ## what CI runs: lint, test, fuzz

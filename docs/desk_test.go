@@ -33,11 +33,16 @@ type desk struct {
 func newDesk(t testing.TB) *desk {
 	t.Helper()
 	reg := evilregistry.New(t)
-	client, err := registry.New(registry.Options{PlainHTTP: []string{reg.Host()}})
+	return &desk{reg: reg, client: newClient(t, reg.Host()), keys: map[string]papers.Key{}}
+}
+
+func newClient(t testing.TB, host string) *registry.Client {
+	t.Helper()
+	client, err := registry.New(registry.Options{PlainHTTP: []string{host}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &desk{reg: reg, client: client, keys: map[string]papers.Key{}}
+	return client
 }
 
 var pemBlock = regexp.MustCompile(`(?m)^( *)-----BEGIN PUBLIC KEY-----\n(?:.*\n)*?( *)-----END PUBLIC KEY-----$`)

@@ -21,21 +21,33 @@ type gathered struct {
 	candidates []Candidate
 	misses     []Miss
 	unanswered []*FetchError
+
+	mu     sync.Mutex
+	judged map[key]Findings // by authority, once each
 }
 
 // fetchesAtOnce bounds the papers of one image that are fetched side by side.
 const fetchesAtOnce = 16
 
-// gather lists and fetches the papers of an image, once for all who ask at the same time. It goes on when a caller leaves.
-func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest) *gathered {
+// gather lists and fetches the papers of an image and examines them for some authorities, once for all who ask at the same time. It goes on
+// when a caller leaves. It returns nil if all is known by the time that it begins: who missed what a gathering found, by coming
+// just before it was kept, doesn't make another; unless always.
+func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, always bool) *gathered {
 	access := f.Access()
-	flight := fmt.Sprintf("%q %q %x", image.Context().Name(), image.DigestStr(), access)
+	flight := fmt.Sprintf("%q %q %x %t", image.Context().Name(), image.DigestStr(), access, always)
 	work := context.WithoutCancel(ctx)
 	done := v.gathers.DoChan(flight, func() (res any, err error) {
 		defer v.recover(func(e error) { err = e })
+		if !always && v.known(f, image, authorities) {
+			return (*gathered)(nil), nil
+		}
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()
-		return v.gatherNow(work, f, image), nil
+		g := v.gatherNow(work, f, image)
+		for _, a := range authorities {
+			v.judge(f, image, a, g)
+		}
+		return g, nil
 	})
 	failed := func(err error) *gathered {
 		return &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}

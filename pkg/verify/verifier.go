@@ -58,7 +58,6 @@ type Verifier struct {
 	panicked func(any, []byte)
 	cache    *cache
 	gathers  singleflight.Group
-	judges   singleflight.Group
 }
 
 // NewVerifier returns a Verifier that knows nothing yet.
@@ -115,11 +114,40 @@ func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, a
 		return out
 	}
 	v.observe(EventMiss)
-	g := v.gather(ctx, f, image)
-	for _, i := range ask {
+	v.ask(ctx, f, image, authorities, ask, out)
+	return out
+}
+
+// ask fills in the findings of some of the authorities from the registry.
+func (v *Verifier) ask(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, which []int, out []Findings) {
+	wanted := make([]Authority, 0, len(which))
+	for _, i := range which {
+		wanted = append(wanted, authorities[i])
+	}
+	g := v.gather(ctx, f, image, wanted, false)
+	for _, i := range which {
+		if g == nil { // a gathering had just ended when ours began
+			held, ok := v.cache.get(keyOf(f, image, authorities[i]))
+			if ok && held.usable(v.clock(), Anew) == useNow {
+				out[i] = held
+				continue
+			}
+			g = v.gather(ctx, f, image, wanted, true)
+		}
 		out[i] = v.judge(f, image, authorities[i], g)
 	}
-	return out
+}
+
+// known tells whether the findings of all these authorities are as fresh as can be.
+func (v *Verifier) known(f Fetcher, image name.Digest, authorities []Authority) bool {
+	now := v.clock()
+	for _, a := range authorities {
+		held, ok := v.cache.get(keyOf(f, image, a))
+		if !ok || held.usable(now, Anew) != useNow {
+			return false
+		}
+	}
+	return true
 }
 
 func keyOf(f Fetcher, image name.Digest, a Authority) key {
@@ -158,45 +186,36 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer v.recover(nil)
-		g := v.gather(ctx, f, image)
-		for _, a := range authorities {
-			v.judge(f, image, a, g)
-		}
+		v.gather(ctx, f, image, authorities, true)
 	}()
 }
 
 // judge examines what was gathered on behalf of one authority, once for all who wait, and keeps the
 // findings unless a place failed to answer: an outage is never kept.
 func (v *Verifier) judge(f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
-	k := keyOf(f, image, a)
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
-	flight := fmt.Sprintf("%p %x %q %q %x", g, k.authority, k.repository, k.digest, k.access)
-	res, err, _ := v.judges.Do(flight, func() (res any, err error) {
-		defer v.recover(func(e error) { err = e })
-		held, ok := v.cache.get(k)
-		if ok && held.ListedAt.Equal(g.at) {
-			return held, nil
-		}
-		found := a.findings(image, g)
-		switch {
-		case !slices.ContainsFunc(g.unanswered, outage): // every place answered, if not each with a listing
-			for range v.cache.put(k, found) {
-				v.observe(EventEvicted)
-			}
-		case ok && v.clock().Sub(held.ListedAt) <= KeepFor && len(held.Evidence) > 0:
-			v.observe(EventStale)
-			found.Evidence = union(found.Evidence, held.Evidence)
-			found.Stale, found.ListedAt = true, held.ListedAt
-		}
-		return found, nil
-	})
-	if err != nil {
-		return unknown(g.at, image, err)
+	k := keyOf(f, image, a)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if done, ok := g.judged[k]; ok {
+		return done
 	}
-	found, ok := res.(Findings)
-	if !ok {
-		return unknown(g.at, image, errors.New("verification without a result"))
+	found := a.findings(image, g)
+	held, ok := v.cache.get(k)
+	switch {
+	case !slices.ContainsFunc(g.unanswered, outage): // every place answered, if not each with a listing
+		for range v.cache.put(k, found) {
+			v.observe(EventEvicted)
+		}
+	case ok && v.clock().Sub(held.ListedAt) <= KeepFor && len(held.Evidence) > 0:
+		v.observe(EventStale)
+		found.Evidence = union(found.Evidence, held.Evidence)
+		found.Stale, found.ListedAt = true, held.ListedAt
 	}
+	if g.judged == nil {
+		g.judged = map[key]Findings{}
+	}
+	g.judged[k] = found
 	return found
 }
 

@@ -63,9 +63,8 @@ func TestRow02_AnUnsignedImageVolumeIsRefused(t *testing.T) {
 	s.refuses(reader("unsigned-volume", good, bad), "1 of 2 images refused", "volume data: "+bad, "NoTrustedSignature")
 	s.refuses(reader("unsigned-container", bad, good), "1 of 2 images refused", "container c0: "+bad)
 	s.admits(reader("both-signed", good, good))
-	// An image volume without a reference is filled in by templates only: a Pod must have one.
 	if _, err := s.create(reader("none", good, "")); err == nil {
-		t.Error("an image volume without a reference was admitted")
+		t.Error("an image volume without a reference, which nobody can judge, was admitted")
 	}
 }
 

@@ -74,7 +74,7 @@ func badPolicies(t *testing.T) []struct {
 		{"tags that are pinned", with{"references": "{tags: Pin}"}, "spec.references.tags: Forbidden: not supported yet"},
 		{"a tag glob that matches no tag", with{"references": `{tags: Allow, deny: ["v1:*"]}`}, "spec.references.deny[0]"},
 		{"an image without a host", with{"images": "{include: [nginx]}"}, "spec.images.include[0]"},
-		{"a host that is a glob across", with{"images": `{include: ["registry.example.com"]}`}, "spec.images.include[0]"},
+		{"a host without a path", with{"images": `{include: ["registry.example.com"]}`}, "spec.images.include[0]"},
 		{"a summary", with{"does": "require: {signature: {by: [release]}}\n  acceptSummary: {by: [release], verifierID: a, insteadOf: [sbom], maxAge: 1h}"}, "spec.acceptSummary: Forbidden: not supported yet"},
 	}
 }
@@ -106,7 +106,6 @@ func TestTheSchemaRefusesByItself(t *testing.T) {
 		values with
 		says   string
 	}{
-		{"nothing to do", with{"does": "{}"}, ""},
 		{"require and allow", with{"does": "require: {signature: {by: [release]}}\n  allow: {reason: a}"}, "exactly one of require, allow and deny must be set"},
 		{"allow and deny", with{"does": "allow: {reason: a}\n  deny: {reason: a}"}, "exactly one of require, allow and deny must be set"},
 		{"no require, allow or deny", with{"does": "mode: Warn"}, "exactly one of require, allow and deny must be set"},
@@ -117,15 +116,11 @@ func TestTheSchemaRefusesByItself(t *testing.T) {
 		{"two sources of a key", with{"authorities": "{name: release, key: {data: a, secretRef: {name: a, key: b}}}"}, "exactly one of data, secretRef, configMapRef and kms must be set"},
 		{"no source of a key", with{"authorities": "{name: release, key: {}}"}, "exactly one of data, secretRef, configMapRef and kms must be set"},
 		{"an authority that is nobody", with{"authorities": "{name: release}"}, "exactly one of key, keyless and certificate must be set"},
-		{"the same name twice", with{"authorities": "{name: release, key: {data: a}}, {name: release, key: {data: b}}"}, ""},
 		{"no image", with{"images": "{include: []}"}, "spec.images.include"},
 		{"a mode in lower case", with{"does": "mode: enforce\n  allow: {reason: a}"}, "spec.mode"},
 		{"a rule for tags that doesn't exist", with{"references": "{tags: Never}"}, "spec.references.tags"},
 		{"an empty reason", with{"does": `deny: {reason: ""}`}, "spec.deny.reason"},
 	} {
-		if c.says == "" {
-			continue // what this client can't even send
-		}
 		_, err := s.tryPolicy(anyPolicy, c.values)
 		status, ok := err.(apierrors.APIStatus)
 		if !ok || status.Status().Code != http.StatusUnprocessableEntity || !strings.Contains(err.Error(), c.says) {

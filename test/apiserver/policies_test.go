@@ -51,7 +51,7 @@ func TestRow17_ANamespaceOfThisMomentIsNoGap(t *testing.T) {
 		}
 		return nil
 	}
-	group, _ := errgroup.WithContext(s.ctx)
+	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for i := range namespaces {
 		group.Go(func() error { return pods(fmt.Sprintf("row17-%03d", i)) })

@@ -38,7 +38,7 @@ import (
 )
 
 // patience is how long a test waits for what another process is about to do, on a machine that has more to do.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // scene is what one test has for itself: a namespace, a registry and a key.
 type scene struct {

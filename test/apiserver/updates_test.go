@@ -45,8 +45,9 @@ func TestRow05_AResizeAsksNobody(t *testing.T) {
 	}
 	// The subresource can't carry an image, whatever it is sent.
 	bad := s.reg.Repo("shop/api").Tag("unsigned").String()
-	if err := s.patch("api", fmt.Sprintf(`{"spec":{"containers":[{"name":"c0","image":%q}]}}`, bad), "resize"); err == nil && s.get("api").Spec.Containers[0].Image == bad {
-		t.Error("an image was changed through resize")
+	err := s.patch("api", fmt.Sprintf(`{"spec":{"containers":[{"name":"c0","image":%q}]}}`, bad), "resize")
+	if got := s.get("api").Spec.Containers[0].Image; got == bad {
+		t.Errorf("an image was changed through resize (%v)", err)
 	}
 }
 

@@ -100,10 +100,10 @@ func median[T interface{ ~int | ~int64 | ~float64 }](values []T) T {
 // round shortens a time for people.
 func round(d time.Duration) string {
 	switch {
-	case d >= 100*time.Millisecond:
-		return d.Round(time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
 	case d >= time.Millisecond:
-		return d.Round(10 * time.Microsecond).String()
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 	}
-	return d.Round(time.Microsecond).String()
+	return fmt.Sprintf("%d us", d.Round(time.Microsecond).Microseconds())
 }

@@ -174,6 +174,9 @@ func TestTheWebhookLinksWhatIsWrittenDown(t *testing.T) {
 		return
 	}
 	if update != "" && want.text() != string(text) {
+		if err := os.MkdirAll(filepath.Dir(closureFile), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(closureFile, []byte(want.text()), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -185,11 +188,11 @@ func TestTheWebhookLinksWhatIsWrittenDown(t *testing.T) {
 func explain(gone, come []string) string {
 	var b strings.Builder
 	if len(gone) > 0 {
-		fmt.Fprintf(&b, "\tno longer linked, %d packages: well done. Write it down with UPDATE_CLOSURE=1 go test ./test/imports:\n\t\t%s\n",
+		fmt.Fprintf(&b, "\tno longer linked (%d): well done. Write it down with UPDATE_CLOSURE=1 go test ./test/imports:\n\t\t%s\n",
 			len(gone), strings.Join(gone, "\n\t\t"))
 	}
 	if len(come) > 0 {
-		fmt.Fprintf(&b, "\tnew, %d packages: avoid them, or write a dated decision from docs/design/0000-template.md and name it with\n"+
+		fmt.Fprintf(&b, "\tnew (%d): avoid them, or write a dated decision from docs/design/0000-template.md and name it with\n"+
 			"\tUPDATE_CLOSURE=docs/design/NNNN-title.md go test ./test/imports:\n\t\t%s\n", len(come), strings.Join(come, "\n\t\t"))
 	}
 	return b.String()

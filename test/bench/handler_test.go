@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	ctrladmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/pratique-dev/pratique/internal/registry"
+	"github.com/pratique-dev/pratique/internal/server"
+	"github.com/pratique-dev/pratique/internal/telemetry"
+	"github.com/pratique-dev/pratique/pkg/admission"
+	"github.com/pratique-dev/pratique/test/evilregistry"
+	"github.com/pratique-dev/pratique/test/evilregistry/papers"
+)
+
+// BenchmarkHandler is a warm admission without the network: for profiles (-cpuprofile), and to see what a change is worth.
+func BenchmarkHandler(b *testing.B) {
+	log.SetLogger(logr.Discard())
+	reg := evilregistry.New(b)
+	key := papers.NewKey(b, papers.P256)
+	handlers := map[string]http.Handler{"noop": noopHandler(), "pratique": ourHandler(b, reg, key)}
+	for _, n := range containers() {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "app", Namespace: namespace, Labels: map[string]string{"app": "app"}}}
+		for i := range n {
+			image := reg.Push(b, fmt.Sprintf("team/app%d", i), evilregistry.RandomImage(uint64(100*n+i)))
+			papers.SignBundle(b, image, key, papers.Via(reg.Options()...))
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+				Name: fmt.Sprintf("c%d", i), Image: image.String(), ImagePullPolicy: corev1.PullIfNotPresent,
+				TerminationMessagePath: "/dev/termination-log", TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+				VolumeMounts: []corev1.VolumeMount{{Name: "kube-api-access-x7k2p", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true}},
+			})
+		}
+		review, err := reviewOf(pod)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, name := range []string{"noop", "pratique"} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				ask(b, handlers[name], review) // so that everything is known
+				b.ReportAllocs()
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						ask(b, handlers[name], review)
+					}
+				})
+			})
+		}
+	}
+}
+
+func ask(b *testing.B, h http.Handler, review []byte) {
+	req := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/validate?timeout=10s", bytes.NewReader(review))
+	req.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, req)
+	if !bytes.Contains(rec.Body.Bytes(), []byte(`"allowed":true`)) {
+		b.Errorf("not allowed: %s", rec.Body)
+	}
+}
+
+// noopHandler is what the command noop serves.
+func noopHandler() http.Handler {
+	decoder := ctrladmission.NewDecoder(clientgoscheme.Scheme)
+	return &webhook.Admission{Handler: ctrladmission.HandlerFunc(func(_ context.Context, req ctrladmission.Request) ctrladmission.Response {
+		var pod corev1.Pod
+		if err := decoder.Decode(req, &pod); err != nil {
+			return ctrladmission.Errored(http.StatusBadRequest, err)
+		}
+		return ctrladmission.Allowed("")
+	})}
+}
+
+// ourHandler is /validate as the webhook wires it, its decision log in a file.
+func ourHandler(b *testing.B, reg *evilregistry.Registry, key papers.Key) http.Handler {
+	b.Helper()
+	e, err := evaluator(b.Context(), policyOf(reg.Host(), key.PublicPEM), reg.Host(), registry.Credentials{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	decisions, err := os.Create(filepath.Join(b.TempDir(), "decisions.jsonl"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = decisions.Close() })
+	tel, err := telemetry.New(prometheus.NewRegistry(), decisions)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pods := &admission.Pods{Evaluator: e, Recorder: tel}
+	hook := (&webhook.Admission{Handler: pods}).WithRecoverPanic(false)
+	return server.Deadline(hook, server.DeadlineOptions{Log: logr.Discard()})
+}
