@@ -32,8 +32,8 @@ const (
 	chart = "../../deploy/helm/pratique/"
 	// install is the namespace that the chart's golden rendering is of.
 	install = "pratique-system"
-	// patience bounds what is waited for on a busy machine.
-	patience = 60 * time.Second
+	// patience bounds what is waited for: keys are read again after 30 s, and the machine may be busy.
+	patience = 3 * time.Minute
 
 	firstKey = `-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -36,7 +37,9 @@ func (s *scene) restart() error {
 	if err := s.bed.Webhook.Start(); err != nil {
 		return err
 	}
-	return s.bed.WaitReady(s.t.Context())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)
+	defer cancel()
+	return s.bed.WaitReady(ctx)
 }
 
 // wantNoAnswer checks that a Pod is not created because nobody can say whether it may be.
