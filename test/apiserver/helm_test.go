@@ -101,6 +101,15 @@ func TestHelmInstallsAndUninstalls(t *testing.T) {
 	_, err = s.objects.Resource(v1alpha1.GroupVersion().WithResource("imagepolicies")).Namespace(s.ns).Get(s.ctx, "signed", metav1.GetOptions{})
 	s.want("the policy after uninstall", err)
 
+	// With nobody to refuse them, policies can be written that this version can't use. They refuse what they match.
+	unusable := map[string]*scene{"typo": s.in(t, "typo"), "newer": s.in(t, "newer")}
+	for ns, field := range map[string]string{"typo": "atleast: 2", "newer": "atLeast: 1}, sbom: {by: [release]"} {
+		s := unusable[ns]
+		s.namespace(ns, nil)
+		_, err := s.tryPolicy(strings.ReplaceAll(signedBy, "by: [release]", "by: [release], "+field))
+		s.want("writing a policy that can't be used", err)
+	}
+
 	_, err = p.run(s.ctx, b.Cluster.Kubeconfig(), append([]string{"install", "pratique", chartDir}, values...)...)
 	s.want("helm install over what was kept", err)
 	s.wantWebhooks(1)
@@ -114,6 +123,18 @@ func TestHelmInstallsAndUninstalls(t *testing.T) {
 		}
 		return nil
 	})
+	unusable["typo"].wantUnusable(good, "InvalidField", `unknown field "spec.require.signature.atleast"`)
+	unusable["newer"].wantUnusable(good, "NotSupported", "spec.require.sbom: Forbidden: not supported yet")
+}
+
+// wantUnusable checks what becomes of a policy that got past /validate-policy.
+func (s *scene) wantUnusable(image, reason, says string) {
+	s.t.Helper()
+	status := s.waitStatus(s.object(s.fill(signedBy)), "to be found unusable", func(v1alpha1.PolicyStatus) bool { return true })
+	if c := ready(status); c.Status != metav1.ConditionFalse || c.Reason != reason || !strings.Contains(c.Message, says) {
+		s.t.Errorf("Ready is %+v", c)
+	}
+	s.refuses(pod("api", image), "PolicyUnusable", says)
 }
 
 // wantWebhooks checks how many webhook configurations of ours there are.

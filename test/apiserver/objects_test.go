@@ -33,8 +33,8 @@ spec:
   {{or .does "require: {signature: {by: [release]}}"}}
 `
 
-// badPolicies are refused by /validate-policy: the schema lets them through, since it preserves what it doesn't know below require
-// and authorities, or can't tell.
+// badPolicies are refused by /validate-policy: the schema lets them through, since it preserves in spec what it doesn't know, so that
+// nothing is dropped unseen, or since it can't tell.
 func badPolicies(t *testing.T) []struct {
 	name   string
 	values with
@@ -51,6 +51,12 @@ func badPolicies(t *testing.T) []struct {
 		values with
 		says   string
 	}{
+		{"a typo in the spec", with{"does": "require: {signature: {by: [release]}}\n  modes: Warn"}, `unknown field "spec.modes"`},
+		{"a typo in the images", with{"images": "{include: [registry.example.com/a], excludes: [registry.example.com/a]}"}, `unknown field "spec.images.excludes"`},
+		{"a typo in the references", with{"references": "{tag: Deny}"}, `unknown field "spec.references.tag"`},
+		{"a typo in a reason", with{"does": "deny: {reason: a, because: b}"}, `unknown field "spec.deny.because"`},
+		{"another case", with{"does": "require: {signature: {by: [release]}}\n  Mode: Warn"}, `unknown field "spec.Mode"`},
+		{"a selector of namespaces in a namespace", with{"does": "require: {signature: {by: [release]}}\n  namespaceSelector: {}"}, `unknown field "spec.namespaceSelector"`},
 		{"a typo in a requirement", with{"does": "require: {signature: {by: [release], atleast: 2}}"}, `unknown field "spec.require.signature.atleast"`},
 		{"a typo beside a requirement", with{"does": "require: {signature: {by: [release]}, sboms: {by: [release]}}"}, `unknown field "spec.require.sboms"`},
 		{"a typo in an authority", with{"authorities": `{name: release, keys: 1, key: {data: ` + pem(papers.NewKey(t, papers.P256)) + `}}`}, `unknown field "spec.authorities[0].keys"`},
@@ -131,19 +137,26 @@ func TestTheSchemaRefusesByItself(t *testing.T) {
 
 func TestKubectlApplyRefusesATypo(t *testing.T) {
 	s := parallelScene(t, "objects-kubectl")
-	nested := s.fill(anyPolicy, with{"does": "require: {signature: {by: [release], atleast: 2}}"})
-	for _, args := range [][]string{{"apply", "-f", "-"}, {"apply", "--validate=false", "-f", "-"}, {"create", "--validate=ignore", "-f", "-"}} {
-		said, err := s.kubectl(nested, args...)
-		if err == nil || !strings.Contains(said, `unknown field "spec.require.signature.atleast"`) {
-			t.Errorf("kubectl %s: %v\n%s", strings.Join(args, " "), err, said)
+	typos := map[string]string{
+		"spec.require.signature.atleast": s.fill(anyPolicy, with{"does": "require: {signature: {by: [release], atleast: 2}}"}),
+		"spec.images.excluded":           s.fill(anyPolicy, with{"images": "{include: [registry.example.com/a], excluded: [b]}"}),
+	}
+	refused := func(args ...string) {
+		for field, text := range typos {
+			said, err := s.kubectl(text, args...)
+			if err == nil || !strings.Contains(said, `unknown field "`+field+`"`) {
+				t.Errorf("kubectl %s: %v\n%s", strings.Join(args, " "), err, said)
+			}
 		}
 	}
-	if said, err := s.kubectl(s.fill(anyPolicy, with{"images": "{include: [registry.example.com/a], excluded: [b]}"}), "apply", "-f", "-"); err == nil {
-		t.Errorf("kubectl apply takes a typo where the schema knows all fields: %s", said)
-	}
+	refused("apply", "-f", "-")
+	refused("apply", "--validate=false", "-f", "-")
+	refused("create", "--validate=ignore", "-f", "-")
 	if said, err := s.kubectl(s.fill(anyPolicy), "apply", "-f", "-"); err != nil {
-		t.Errorf("kubectl apply of a good policy: %v\n%s", err, said)
+		t.Fatalf("kubectl apply of a good policy: %v\n%s", err, said)
 	}
+	refused("apply", "--validate=false", "-f", "-") // of one that is there, which is a patch
+	refused("apply", "--validate=false", "--server-side", "-f", "-")
 }
 
 func TestAGoodPolicyIsNotReplacedByABadOne(t *testing.T) {

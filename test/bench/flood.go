@@ -20,8 +20,11 @@ const crowd = 1000
 // flood asks about many Pods of an image that nobody has asked about, and about one Pod of another such image.
 func (v *service) flood(ctx context.Context, out io.Writer) error {
 	known, _ := v.push()
-	pod, err := v.pod(ctx, known.String()) // so that the repository is known
+	pod, err := v.pod(ctx, known.String())
 	if err != nil {
+		return err
+	}
+	if _, _, err := v.rush(ctx, 1, pod, false); err != nil { // so that the repository is known
 		return err
 	}
 	v.bed.Registry.SetDelay(registryDelay)

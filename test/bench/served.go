@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -34,14 +35,15 @@ func containers() []int { return []int{1, 5} }
 // startTimeout bounds the start of the webhook that only allows.
 const startTimeout = time.Minute
 
-// service is our webhook, installed on a real API server, and one that only allows, each a process of its own.
+// service is our webhook and one that only allows, each a process of its own, beside the API server that has the policy. The
+// API server asks another process of our webhook, so that it has no part in what is measured.
 type service struct {
 	bed    *bed.Bed
 	key    papers.Key
 	ours   target
 	noop   target
 	pushed uint64
-	stop   func()
+	stops  []func() error
 }
 
 // served measures what needs the webhook's own process: warm admissions and the flood.
@@ -64,7 +66,7 @@ func served(ctx context.Context, s settings, out io.Writer) (err error) {
 }
 
 func newService(ctx context.Context) (v *service, err error) {
-	v = &service{stop: func() {}}
+	v = &service{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, v.close())
@@ -86,24 +88,53 @@ func newService(ctx context.Context) (v *service, err error) {
 	if _, _, err = v.bed.Cluster.Kubectl(ctx, "wait", "-n", namespace, "--for=condition=Ready", "imagepolicy/signed", "--timeout=30s"); err != nil {
 		return v, err
 	}
-	ca, err := v.bed.CA(ctx)
-	if err != nil {
+	if err = v.startOurs(ctx); err != nil {
 		return v, err
 	}
-	config, err := trusting(ca)
-	if err != nil {
-		return v, err
-	}
-	v.ours = target{name: "pratique", address: strings.TrimPrefix(v.bed.URL(), "https://"), tls: config, metrics: v.bed.Metrics}
 	return v, v.startNoop(ctx)
 }
 
 func (v *service) close() error {
-	v.stop()
-	if v.bed == nil {
-		return nil
+	var errs []error
+	for _, stop := range v.stops {
+		errs = append(errs, stop())
 	}
-	return v.bed.Stop()
+	if v.bed != nil {
+		errs = append(errs, v.bed.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// startOurs starts the webhook that is measured. Its decision log goes into a pipe that is read, as in a container, and not onto
+// a disk, which would be what is measured.
+func (v *service) startOurs(ctx context.Context) error {
+	w, err := v.bed.NewWebhook(bed.WebhookOptions{Name: "measured"})
+	if err != nil {
+		return err
+	}
+	if err := syscall.Mkfifo(w.DecisionLog(), 0o600); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(w.DecisionLog(), os.O_RDWR, 0) // for writing too, so that it has no end
+	if err != nil {
+		return err
+	}
+	go io.Copy(io.Discard, log) //nolint:errcheck // it ends when log is closed
+	v.stops = append(v.stops, log.Close)
+	if err := w.Start(); err != nil {
+		return err
+	}
+	v.stops = append([]func() error{w.Stop}, v.stops...)
+	ca, err := w.CA(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.WaitReady(ctx); err != nil {
+		return err
+	}
+	config, err := trusting(ca)
+	v.ours = target{name: "pratique", address: strings.TrimPrefix(w.URL(), "https://"), tls: config, metrics: w.Metrics}
+	return err
 }
 
 // startNoop builds and starts the webhook that only allows, with a certificate made as our webhook makes its own.
@@ -143,10 +174,11 @@ func (v *service) startNoop(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	v.stop = func() {
+	v.stops = append(v.stops, func() error {
 		_ = cmd.Process.Kill() // it may be gone already
-		_ = cmd.Wait()
-	}
+		_ = cmd.Wait()         // it was killed
+		return nil
+	})
 	v.noop = target{name: "noop", address: address.String(), tls: config, metrics: func(ctx context.Context) (string, error) {
 		return get(ctx, config, "https://"+address.String()+"/metrics")
 	}}
@@ -167,7 +199,7 @@ func (v *service) push() (image name.Digest, tag name.Tag) {
 	return image, image.Context().Tag(text)
 }
 
-// pod is a Pod of these images as the API server passes it on, with all its defaults. It was judged, so the images are known.
+// pod is a Pod of these images as the API server passes it on, with all its defaults.
 func (v *service) pod(ctx context.Context, images ...string) (*corev1.Pod, error) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-", Labels: map[string]string{"app": "app"}}}
 	for i, image := range images {
