@@ -62,7 +62,7 @@ func exampleCases() map[string][]exampleCase {
 			{"another image of the same people", "live", "docker.io/istio/pilot:1.28.0", nil, false, policy.NoPolicyMatches},
 		},
 		"revoke-digest.yaml": {
-			{"another image, which no policy beside it is about", "live", "team/api", []int{}, false, policy.NoPolicyMatches},
+			{"another image, which it leaves alone", "live", "team/api", []int{}, true, policy.NoPolicyInForce},
 		},
 		"warn-first.yaml": {
 			{"not signed", "any", "team/api", nil, true, policy.NoTrustedSignature},

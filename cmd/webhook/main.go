@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -32,7 +33,9 @@ func run(args []string) error {
 	if f := flag.CommandLine.Lookup("kubeconfig"); f != nil {
 		flags.Var(f.Value, f.Name, f.Usage)
 	}
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {

@@ -92,17 +92,17 @@ func FuzzANamespacedPolicyOnlyAdds(f *testing.F) {
 		}
 		alone := decide(policy.Set{Cluster: cluster, Unmatched: unmatched})
 		both := decide(policy.Set{Cluster: cluster, Namespaced: namespaced, Unmatched: unmatched})
-		if enforces(cluster) && !alone.Allowed() && both.Allowed() {
+		if refusedByPolicy(alone, closes(cluster)) && both.Allowed() {
 			t.Fatal("namespaced policies turned a refusal by the cluster's into an admission")
 		}
 		if !both.Allowed() {
 			return
 		}
 		closing := cluster
-		if !enforces(cluster) {
+		if !closes(cluster) {
 			closing = namespaced
 		}
-		if !enforces(closing) {
+		if !closes(closing) {
 			return
 		}
 		for _, j := range both.Images {
@@ -113,13 +113,29 @@ func FuzzANamespacedPolicyOnlyAdds(f *testing.F) {
 	})
 }
 
-func enforces(policies []*policy.Policy) bool {
+// closes tells whether a level closes its namespaces: some enforcing policy there says which images may run.
+func closes(policies []*policy.Policy) bool {
 	for _, p := range policies {
-		if p.Mode == policy.Enforce {
+		if p.Mode == policy.Enforce && p.Action != policy.ActionDeny {
 			return true
 		}
 	}
 	return false
+}
+
+// refusedByPolicy tells whether the cluster's policies refuse, by a verdict or by closing, and not the install's rule alone.
+func refusedByPolicy(d admission.Decision, closed bool) bool {
+	if d.Allowed() {
+		return false
+	}
+	for _, j := range d.Images {
+		for _, v := range j.Verdicts {
+			if v.Mode == policy.Enforce && !v.Outcome().Passes() && (closed || v.Policy != (policy.Name{})) {
+				return true
+			}
+		}
+	}
+	return closed
 }
 
 // vouched tells whether an enforcing policy of the level let the image in by a requirement or by name, and none refused it.

@@ -253,6 +253,11 @@ func TestANamespaceIsClosedAtTheLevelThatClosesIt(t *testing.T) {
 	mk := func(mode policy.Mode, include string) *policy.Policy {
 		return &policy.Policy{Mode: mode, Action: policy.ActionAllow, Images: policy.Matcher{Include: []policy.Pattern{mustPattern(t, include)}}}
 	}
+	deny := func(include string) *policy.Policy {
+		p := mk(policy.Enforce, include)
+		p.Action = policy.ActionDeny
+		return p
+	}
 	here, elsewhere := "r.example/**", "other.example/**"
 	img := mustReference(t, "r.example/a@"+sha)
 	for what, tc := range map[string]struct {
@@ -270,6 +275,9 @@ func TestANamespaceIsClosedAtTheLevelThatClosesIt(t *testing.T) {
 		"a warning cluster policy closes nothing":                     {policy.Set{Cluster: []*policy.Policy{mk(policy.Warn, elsewhere)}, Unmatched: policy.UnmatchedAllow}, true, 1},
 		"a warning cluster policy opens nothing":                      {policy.Set{Cluster: []*policy.Policy{mk(policy.Warn, here), mk(policy.Enforce, elsewhere)}}, false, 2},
 		"an auditing policy opens nothing either":                     {policy.Set{Namespaced: []*policy.Policy{mk(policy.Audit, here), mk(policy.Enforce, elsewhere)}}, false, 2},
+		"a revocation closes nothing":                                 {policy.Set{Cluster: []*policy.Policy{deny(elsewhere)}, Unmatched: policy.UnmatchedAllow}, true, 1},
+		"a revocation of it opens nothing":                            {policy.Set{Cluster: []*policy.Policy{deny(here), mk(policy.Enforce, elsewhere)}}, false, 2},
+		"under a revocation, the namespace closes":                    {policy.Set{Cluster: []*policy.Policy{deny(elsewhere)}, Namespaced: []*policy.Policy{mk(policy.Enforce, elsewhere)}, Unmatched: policy.UnmatchedAllow}, false, 1},
 		"under the install's refusal, a warning policy opens nothing": {policy.Set{Namespaced: []*policy.Policy{mk(policy.Warn, here)}}, false, 2},
 	} {
 		t.Run(what, func(t *testing.T) {

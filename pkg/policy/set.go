@@ -55,12 +55,12 @@ func (s Selection) Verdicts() int {
 //
 // A namespace is closed at the level that closes it. Where a cluster policy enforces, an image that no enforcing cluster policy
 // matches is refused; where only the namespace's policies enforce, one of those must match. Warn and Audit close nothing and
-// open nothing.
+// open nothing; nor does a policy that only denies, or else the revocation of one digest would stop all that has no policy.
 func (s Set) Select(r Reference, digest v1.Hash) Selection {
 	var sel Selection
 	pick := func(policies []*Policy) (closes, matches bool) {
 		for _, p := range policies {
-			closes = closes || p.Mode == Enforce
+			closes = closes || p.closes()
 			switch p.Match(r, digest) {
 			case MatchNo:
 				continue
@@ -69,7 +69,7 @@ func (s Set) Select(r Reference, digest v1.Hash) Selection {
 			case MatchYes:
 			}
 			sel.Policies = append(sel.Policies, p)
-			matches = matches || p.Mode == Enforce
+			matches = matches || p.closes()
 		}
 		return closes, matches
 	}
@@ -87,6 +87,9 @@ func (s Set) Select(r Reference, digest v1.Hash) Selection {
 	}
 	return sel
 }
+
+// closes tells whether a policy says which images may run, so that others may not.
+func (p *Policy) closes() bool { return p.Mode == Enforce && p.Action != ActionDeny }
 
 // open is the verdict in a namespace that no enforcing policy closes.
 func (s Set) open() *Verdict {
