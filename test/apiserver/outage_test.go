@@ -84,7 +84,7 @@ func TestRow104_WithoutTheWebhookNothingIsAdmitted(t *testing.T) {
 func TestWithTheWebhookStopped(t *testing.T) {
 	s := alone(t, "stopped")
 	s.policy(signedBy)
-	good := s.signed("shop/api").String()
+	good, next := s.signed("shop/api").String(), s.signed("shop/api").String()
 	s.deployment("web", good)
 	s.scaleDeployment("web", 3)
 	s.replicaSet("old", good)
@@ -99,6 +99,14 @@ func TestWithTheWebhookStopped(t *testing.T) {
 
 	s.want("stopping the webhook", s.bed.Webhook.Stop())
 	s.wantNoAnswer("new", good)
+	for _, c := range []struct{ patch, subresource string }{
+		{fmt.Sprintf(`{"spec":{"ephemeralContainers":[{"name":"debug","image":%q}]}}`, good), "ephemeralcontainers"},
+		{fmt.Sprintf(`{"spec":{"containers":[{"name":"c0","image":%q}]}}`, next), ""},
+	} {
+		if err := s.patch("plain", c.patch, c.subresource); err == nil || !strings.Contains(err.Error(), `failed calling webhook "images.pratique.dev"`) {
+			t.Errorf("%s: %v", c.patch, err)
+		}
+	}
 	s.want("a label", s.patch("plain", `{"metadata":{"labels":{"a":"b"}}}`))
 	s.want("a status", s.patch("plain", `{"status":{"phase":"Running"}}`, "status"))
 	s.want("a finalizer's removal", s.patch("held", `{"metadata":{"finalizers":null}}`))

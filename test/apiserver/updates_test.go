@@ -5,28 +5,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
-
-// patch is a strategic merge patch of a Pod, or of a subresource of it.
-func (s *scene) patch(name, text string, subresources ...string) error {
-	_, err := s.kube.CoreV1().Pods(s.ns).Patch(s.ctx, name, types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{}, subresources...)
-	return err
-}
-
-func (s *scene) gone(name string) {
-	s.t.Helper()
-	s.eventually("Pod "+name+" to be gone", func() error {
-		_, err := s.kube.CoreV1().Pods(s.ns).Get(s.ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return fmt.Errorf("it is still there: %w", err)
-	})
-}
 
 func TestRow05_AResizeAsksNobody(t *testing.T) {
 	s := parallelScene(t, "row05")
