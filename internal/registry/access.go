@@ -158,7 +158,7 @@ func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q qu
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, statusFailure(resp, c.now())
+		return nil, statusFailure(resp, c.now(), s.header != "")
 	}
 	body, err := c.read(ctx, host, resp, q)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,17 +100,19 @@ func newStatus(code int, h http.Header, now time.Time) *failure {
 	return f
 }
 
-// statusFailure says what an answer other than 200 means, with the registry's words.
-func statusFailure(resp *http.Response, now time.Time) *failure {
+// statusFailure says what an answer other than 200 means, with the registry's words. If it was sent something secret, it is quoted no
+// further than by the specification's own codes: some registries, and proxies before them, repeat what they were sent,
+// and who reads our messages need not be one who may read the Secret.
+func statusFailure(resp *http.Response, now time.Time, secret bool) *failure {
 	f := newStatus(resp.StatusCode, resp.Header, now)
-	if words := registryWords(resp); words != "" {
+	if words := registryWords(resp, secret); words != "" {
 		f.text += ": " + words
 	}
 	return f
 }
 
 // registryWords quotes the first error of a body in the form of the OCI distribution specification ("Error Codes").
-func registryWords(resp *http.Response) string {
+func registryWords(resp *http.Response, secret bool) string {
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" {
 		return ""
 	}
@@ -126,11 +129,27 @@ func registryWords(resp *http.Response) string {
 	if json.Unmarshal(body, &said) != nil || len(said.Errors) == 0 {
 		return ""
 	}
-	words := strings.Trim(said.Errors[0].Code+": "+said.Errors[0].Message, ": ")
+	first := said.Errors[0]
+	if secret {
+		if !slices.Contains(errorCodes(), first.Code) {
+			return ""
+		}
+		first.Message = ""
+	}
+	words := strings.Trim(first.Code+": "+first.Message, ": ")
 	if words == "" {
 		return ""
 	}
 	return quote(words)
+}
+
+// errorCodes are those of the OCI distribution specification 1.1 ("Error Codes"), and Docker's own that registries still use.
+func errorCodes() []string {
+	return []string{
+		"BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_INVALID",
+		"MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED", "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS",
+		"UNKNOWN", "UNAVAILABLE", "TAG_INVALID", "PAGINATION_NUMBER_INVALID",
+	}
 }
 
 // quote makes untrusted text safe to show: ASCII, control characters escaped, in quotes, at most maxQuoted bytes.
