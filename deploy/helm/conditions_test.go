@@ -146,7 +146,7 @@ func TestEveryOtherRequestIsJudged(t *testing.T) {
 	}
 }
 
-func TestRow1_AnEphemeralContainerIsJudgedThroughItsSubresource(t *testing.T) {
+func TestRow01_AnEphemeralContainerIsJudgedThroughItsSubresource(t *testing.T) {
 	t.Parallel()
 	c := compile(t, imagesWebhook, newest)
 	t.Run("the first one, where the list was absent", func(t *testing.T) {
@@ -165,9 +165,9 @@ func TestRow1_AnEphemeralContainerIsJudgedThroughItsSubresource(t *testing.T) {
 	})
 }
 
-// TestRow2_EveryFieldThatNamesAnImageCounts walks PodSpec and changes each string called Image or Reference: a new
+// TestRow02_EveryFieldThatNamesAnImageCounts walks PodSpec and changes each string called Image or Reference: a new
 // Kubernetes that adds one more fails it until the condition knows it.
-func TestRow2_EveryFieldThatNamesAnImageCounts(t *testing.T) {
+func TestRow02_EveryFieldThatNamesAnImageCounts(t *testing.T) {
 	t.Parallel()
 	c := compile(t, imagesWebhook, newest)
 	places := imageFields(reflect.TypeFor[corev1.PodSpec](), nil)
@@ -226,8 +226,8 @@ func set(v reflect.Value, path []string, value string) {
 	}
 }
 
-// TestRow9_ADeletionExcusesNothing: whatever else the update does to the Pod, a new image is judged.
-func TestRow9_ADeletionExcusesNothing(t *testing.T) {
+// TestRow09_ADeletionExcusesNothing: whatever else the update does to the Pod, a new image is judged.
+func TestRow09_ADeletionExcusesNothing(t *testing.T) {
 	t.Parallel()
 	c := compile(t, imagesWebhook, newest)
 	for _, e := range harmful() {

@@ -67,7 +67,7 @@ func covers(w admissionregistrationv1.ValidatingWebhook, group, resource string,
 	})
 }
 
-func TestRow1_EphemeralContainersAreJudged(t *testing.T) {
+func TestRow01_EphemeralContainersAreJudged(t *testing.T) {
 	t.Parallel()
 	eachWebhook(t, imagesWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 		if !covers(w, "", "pods/ephemeralcontainers", admissionregistrationv1.Update) {
@@ -76,7 +76,7 @@ func TestRow1_EphemeralContainersAreJudged(t *testing.T) {
 	})
 }
 
-func TestRow4_UpdatesOfPodsAreJudged(t *testing.T) {
+func TestRow04_UpdatesOfPodsAreJudged(t *testing.T) {
 	t.Parallel()
 	eachWebhook(t, imagesWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 		for _, operation := range []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update} {
@@ -87,8 +87,8 @@ func TestRow4_UpdatesOfPodsAreJudged(t *testing.T) {
 	})
 }
 
-// TestRow5_NothingButImagesIsWaitedFor: a resize, an eviction, a binding and a status carry no image.
-func TestRow5_NothingButImagesIsWaitedFor(t *testing.T) {
+// TestRow05_NothingButImagesIsWaitedFor: a resize, an eviction, a binding and a status carry no image.
+func TestRow05_NothingButImagesIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	eachWebhook(t, imagesWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 		var resources []string

@@ -32,7 +32,7 @@ func pauses(c *Client) func() []time.Duration {
 	}
 }
 
-func TestRowR1_ARegistryThatIsDown(t *testing.T) {
+func TestRowR01_ARegistryThatIsDown(t *testing.T) {
 	t.Parallel()
 	reg := evilregistry.New(t)
 	image := signed(t, reg, "app:v1")
@@ -49,7 +49,7 @@ func TestRowR1_ARegistryThatIsDown(t *testing.T) {
 	}
 }
 
-func TestRowR3_TooManyRequests(t *testing.T) {
+func TestRowR03_TooManyRequests(t *testing.T) {
 	t.Parallel()
 	match := evilregistry.Match{Kind: evilregistry.ManifestByTag}
 	t.Run("twice, then an answer", func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestRowR3_TooManyRequests(t *testing.T) {
 	})
 }
 
-func TestRowR4_ServerErrorsAreTriedTwiceMore(t *testing.T) {
+func TestRowR04_ServerErrorsAreTriedTwiceMore(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{500, 502, 503, 504, 429, 408} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestAnswersAreNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestRowR5_BodiesCutShort(t *testing.T) {
+func TestRowR05_BodiesCutShort(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(int) evilregistry.Fault{"closed": evilregistry.Truncate, "reset": evilregistry.Reset} {
 		for _, n := range []int{0, 1, 50, 300} {
@@ -228,7 +228,7 @@ func TestRow52_SlowAnswersEndWithTheCallersTime(t *testing.T) {
 	}
 }
 
-func TestRowR2_BodiesThatDribbleDontStopOtherRegistries(t *testing.T) {
+func TestRowR02_BodiesThatDribbleDontStopOtherRegistries(t *testing.T) {
 	t.Parallel()
 	reg, other := evilregistry.New(t), evilregistry.New(t)
 	image, theirs := signed(t, reg, "app:v1"), signed(t, other, "app:v1")
@@ -282,7 +282,7 @@ func TestRetryAfterForms(t *testing.T) {
 	}
 }
 
-func TestRowR6_ANameThatDoesNotResolve(t *testing.T) {
+func TestRowR06_ANameThatDoesNotResolve(t *testing.T) {
 	t.Parallel()
 	c, err := New(Options{})
 	if err != nil {

@@ -151,7 +151,7 @@ func TestCredentialsForOthersAreNotSent(t *testing.T) {
 	}
 }
 
-func TestRowR8_ATokenThatIsWornOut(t *testing.T) {
+func TestRowR08_ATokenThatIsWornOut(t *testing.T) {
 	t.Parallel()
 	users := map[string]string{"u": "p"}
 	t.Run("after one use", func(t *testing.T) {

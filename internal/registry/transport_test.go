@@ -232,7 +232,7 @@ func TestRequestsAreObserved(t *testing.T) {
 	}
 }
 
-func TestRowR7_CertificatesByUnknownAuthorities(t *testing.T) {
+func TestRowR07_CertificatesByUnknownAuthorities(t *testing.T) {
 	t.Parallel()
 	reg := evilregistry.New(t, evilregistry.WithTLS())
 	image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))

@@ -131,8 +131,8 @@ func TestR2OwnDeadlineFiresFirst(t *testing.T) {
 	})
 }
 
-// TestRow96APanicIsARefusal is row 96 of security.md; the process is alive if the test goes on.
-func TestRow96APanicIsARefusal(t *testing.T) {
+// TestRow96_APanicIsARefusal is row 96 of security.md; the process is alive if the test goes on.
+func TestRow96_APanicIsARefusal(t *testing.T) {
 	t.Parallel()
 	webhook := &admission.Webhook{Handler: admission.HandlerFunc(func(context.Context, admission.Request) admission.Response {
 		panic("key of the tenant")
@@ -164,7 +164,7 @@ func TestRow96APanicIsARefusal(t *testing.T) {
 	}
 }
 
-func TestRow96APanicThatNobodyWaitsForIsCounted(t *testing.T) {
+func TestRow96_APanicThatNobodyWaitsForIsCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var panics atomic.Int32

@@ -164,8 +164,8 @@ func TestAServerNeedsADirectory(t *testing.T) {
 	}
 }
 
-// TestRow25OnlyCallersOfTheCAMayAsk is row 25 of security.md, where a client CA is given.
-func TestRow25OnlyCallersOfTheCAMayAsk(t *testing.T) {
+// TestRow25_OnlyCallersOfTheCAMayAsk is row 25 of security.md, where a client CA is given.
+func TestRow25_OnlyCallersOfTheCAMayAsk(t *testing.T) {
 	t.Parallel()
 	d := &CertDir{Dir: t.TempDir()}
 	if err := d.Ensure(); err != nil {
@@ -190,9 +190,9 @@ func TestRow25OnlyCallersOfTheCAMayAsk(t *testing.T) {
 	}
 }
 
-// TestRow52ASlowBodyIsAnsweredInTime is row 52 of security.md: the body stops coming, and the answer is there before the
+// TestRow52_ASlowBodyIsAnsweredInTime is row 52 of security.md: the body stops coming, and the answer is there before the
 // deadline, under the UID that came.
-func TestRow52ASlowBodyIsAnsweredInTime(t *testing.T) {
+func TestRow52_ASlowBodyIsAnsweredInTime(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
 	for _, h2 := range []bool{false, true} {
