@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -70,8 +71,8 @@ func ParsePattern(s string) (Pattern, error) {
 
 func (p *Pattern) parseHost(host string) error {
 	h, port, hasPort := strings.Cut(canonicalHost(host), ":")
-	if hasPort && (port == "" || strings.Trim(port, "0123456789") != "") {
-		return fmt.Errorf("%q is no port", port)
+	if n, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || n == 0 || port != strconv.FormatUint(n, 10)) {
+		return fmt.Errorf("%q is no port: want 1 to 65535, without leading zeros", port)
 	}
 	p.port = port
 	p.host = strings.Split(h, ".")
@@ -128,26 +129,36 @@ func (p Pattern) Match(r Reference, digest v1.Hash) Match {
 	return MatchNo
 }
 
-// segments matches segment by segment.
+// segments matches segment by segment, in time of at most len(pattern) x len(got): patterns are written by tenants.
 func segments(pattern, got []string) bool {
-	for len(pattern) > 0 {
-		if pattern[0] == "**" {
-			if len(pattern) == 1 {
-				return len(got) > 0
-			}
-			for i := range len(got) + 1 {
-				if segments(pattern[1:], got[i:]) {
-					return true
-				}
-			}
-			return false
-		}
+	for len(pattern) > 0 && pattern[0] != "**" {
 		if len(got) == 0 || !glob(pattern[0], got[0]) {
 			return false
 		}
 		pattern, got = pattern[1:], got[1:]
 	}
-	return len(got) == 0
+	if len(pattern) <= 1 {
+		return len(got) > 0 == (len(pattern) == 1) // all of both is used up, or a last ** takes what is left
+	}
+	reach := make([]bool, len(got)+1) // reach[j]: what was seen of pattern matches got[:j]
+	reach[0] = true
+	for i, p := range pattern {
+		next := make([]bool, len(got)+1)
+		before := false // reach of some shorter part
+		for j := range next {
+			switch {
+			case p != "**":
+				next[j] = j > 0 && reach[j-1] && glob(p, got[j-1])
+			case i == len(pattern)-1:
+				next[j] = before
+			default:
+				next[j] = before || reach[j]
+			}
+			before = before || reach[j]
+		}
+		reach = next
+	}
+	return reach[len(got)]
 }
 
 // glob matches one segment: checkSegment left no other metacharacter than *.

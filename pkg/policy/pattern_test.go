@@ -48,6 +48,11 @@ func TestWhichImagesAPatternIsAbout(t *testing.T) {
 		{"registry.example/**/api", "registry.example/api", true},
 		{"registry.example/**/api", "registry.example/a/b/api", true},
 		{"registry.example/**/api", "registry.example/a/b/apix", false},
+		{"registry.example/**/b/**", "registry.example/a/b/c/d", true},
+		{"registry.example/**/b/**", "registry.example/a/b", false},
+		{"registry.example/**/b/**/d", "registry.example/b/d", true},
+		{"registry.example/a/**/**", "registry.example/a/b", true},
+		{"registry.example/a/b", "registry.example/a", false},
 		{"registry.example/team-*/app", "registry.example/team-a/app", true},
 		{"*.example.com/app", "eu.example.com/app", true},
 		{"*.example.com/app", "a.eu.example.com/app", false},
@@ -91,12 +96,25 @@ func TestPatternsThatCouldNeverMatchAreRefusedWithTheCure(t *testing.T) {
 		"registry.example/[ab]":         "no image name has",
 		"registry.example/a?":           "no image name has",
 		"registry.example:x/app":        "no port",
+		"registry.example:05000/app":    "no port",
 		"registry.example/app@sha256:1": "64 hex digits",
 		"registry.example/app@sha512:" + strings.Repeat("a", 128): "sha256",
 	} {
 		if _, err := policy.ParsePattern(pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want one that says %q", pattern, err, want)
 		}
+	}
+}
+
+// TestAPatternCannotBeMadeToTakeLong: a matcher that backtracks would need minutes for this one.
+func TestAPatternCannotBeMadeToTakeLong(t *testing.T) {
+	t.Parallel()
+	p := mustPattern(t, "a.example/"+strings.Repeat("**/x/", 60)+"y")
+	if p.Match(mustReference(t, "a.example/"+strings.Repeat("x/", 100)+"z"), v1.Hash{}) != policy.MatchNo {
+		t.Error("it matches")
+	}
+	if p.Match(mustReference(t, "a.example/"+strings.Repeat("x/", 100)+"y"), v1.Hash{}) != policy.MatchYes {
+		t.Error("it doesn't match")
 	}
 }
 

@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -25,13 +27,41 @@ type Reference struct {
 	explicit bool
 }
 
-// hubHosts are the names under which Docker Hub answers. They are one registry, and so one for a policy.
+// canonicalHost returns the one name of a registry that has several: the port of https is dropped, and the names under which
+// Docker Hub answers are one. Two spellings that lead to one place must be one for a policy, or a deny by the one would not hold the other.
 func canonicalHost(host string) string {
+	host = strings.TrimSuffix(host, ":443")
 	switch host {
 	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
 		return "docker.io"
 	}
-	return strings.TrimSuffix(host, ":443")
+	return host
+}
+
+// checkHost refuses spellings of a host that lead where another spelling leads.
+func checkHost(host string) error {
+	if host != strings.ToLower(host) {
+		return fmt.Errorf("registry host %q: write it in lower case", host)
+	}
+	if strings.HasPrefix(host, "[") {
+		return fmt.Errorf("registry host %q: an IPv6 address has many spellings; use a name", host)
+	}
+	name, port, hasPort := strings.Cut(host, ":")
+	if n, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || n == 0 || port != strconv.FormatUint(n, 10)) {
+		return fmt.Errorf("registry host %q: a port is 1 to 65535, without leading zeros", host)
+	}
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if _, err := netip.ParseAddr(name); err != nil && (strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")) {
+		return fmt.Errorf("registry host %q: write an IPv4 address as four decimal numbers", host)
+	}
+	return nil
+}
+
+// looksLikeImageID tells a string that container runtimes take for the ID of an image that is on the node already
+// (digest.Parse accepts it), and not for the name of one to pull.
+func looksLikeImageID(s string) bool {
+	algorithm, _, ok := strings.Cut(s, ":")
+	return ok && (algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512")
 }
 
 // ParseReference reads a reference. It accepts only what both parsers accept and agree on, for a reference that we read
@@ -45,6 +75,9 @@ func ParseReference(s string) (Reference, error) {
 			return Reference{}, errors.New("reference has a character that isn't printable ASCII")
 		}
 	}
+	if looksLikeImageID(s) {
+		return Reference{}, errors.New("the node would take it for the ID of an image that it has; name the image by registry and repository")
+	}
 	theirs, err := reference.ParseDockerRef(s)
 	if err != nil {
 		return Reference{}, fmt.Errorf("kubelet would not take it: %w", err)
@@ -55,14 +88,17 @@ func ParseReference(s string) (Reference, error) {
 	}
 	ref := Reference{written: s, fetch: ours.Context(), path: ours.Context().RepositoryStr()}
 	ref.host = canonicalHost(ours.Context().RegistryStr())
-	if host := ours.Context().RegistryStr(); host != strings.ToLower(host) {
-		return Reference{}, fmt.Errorf("registry host %q: write it in lower case", host)
+	if err := checkHost(ours.Context().RegistryStr()); err != nil {
+		return Reference{}, err
 	}
 	if theirHost := canonicalHost(reference.Domain(theirs)); theirHost != ref.host {
 		return Reference{}, fmt.Errorf("registry is ambiguous: %q or %q", theirHost, ref.host)
 	}
 	if theirPath := reference.Path(theirs); theirPath != ref.path {
 		return Reference{}, fmt.Errorf("repository is ambiguous: %q or %q", theirPath, ref.path)
+	}
+	if ref.host == "docker.io" && !strings.Contains(ref.path, "/") {
+		return Reference{}, fmt.Errorf("repository %q: Docker Hub's own images are library/%s", ref.path, ref.path)
 	}
 	if err := ref.readTagAndDigest(s, theirs, ours); err != nil {
 		return Reference{}, err

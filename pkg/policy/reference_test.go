@@ -24,6 +24,9 @@ func TestReferencesThatBothParsersReadAlike(t *testing.T) {
 		"index.docker.io/library/nginx":      {"docker.io", "library/nginx", "latest", true},
 		"ghcr.io/org/app:v1":                 {"ghcr.io", "org/app", "v1", true},
 		"ghcr.io:443/org/app:v1":             {"ghcr.io", "org/app", "v1", true},
+		"index.docker.io:443/acme/app":       {"docker.io", "acme/app", "latest", true},
+		"registry-1.docker.io:443/acme/app":  {"docker.io", "acme/app", "latest", true},
+		"10.0.0.1:5000/app":                  {"10.0.0.1:5000", "app", "latest", true},
 		"ghcr.io/org/app@" + sha:             {"ghcr.io", "org/app", "", false},
 		"ghcr.io/org/app:v1@" + sha:          {"ghcr.io", "org/app", "v1", false},
 		"registry.example:5000/a/b/c":        {"registry.example:5000", "a/b/c", "latest", true},
@@ -60,6 +63,11 @@ func TestRow33_WhatTheParsersReadDifferentlyIsRefused(t *testing.T) {
 		"ghcr.io/trusted/../evil", "ghcr.io//app", "ghcr.io/./app", "http://ghcr.io/app", "docker://ghcr.io/app", "g\u04bbcr.io/app",
 		"ghcr.io./app", "-ghcr.io/app", "ghcr.io:/app", "/app", "app:-v1", "app:.v1", "Foo/bar", "LOCALHOST/app",
 		strings.Repeat("a", 64), strings.Repeat("a/", 600) + "x",
+		// one place, spelled otherwise: a deny by the usual spelling would not hold them
+		"ghcr.io:0443/app", "ghcr.io:00443/org/app", "registry.example:05000/app", "ghcr.io:0/app", "ghcr.io:65536/app",
+		"[::1]:5000/app", "[::ffff:10.0.0.1]/app", "127.1:5000/app", "010.0.0.1/app", "10.0.0.0x1/app", "registry-1.docker.io/nginx",
+		// what the node takes for the ID of an image that it has
+		sha, "sha256:abcdef012345", "sha512:" + strings.Repeat("a", 128), "sha384:x",
 	}
 	for _, s := range refused {
 		if r, err := policy.ParseReference(s); err == nil {
