@@ -113,7 +113,7 @@ func TestSignature(t *testing.T) {
 			[]verify.Candidate{verifytest.LegacySignature(s1, other)}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature, "for another digest"},
 		"an SBOM attestation by the authority": {
 			[]verify.Candidate{verifytest.Bundle(s1, image, "https://spdx.dev/Document", "0.3")}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature,
-			"found its attestation of type https://spdx.dev/Document, which is not a signature"},
+			"an attestation of type https://spdx.dev/Document, which is not a signature"},
 		"a legacy SBOM attestation by the authority": {
 			[]verify.Candidate{verifytest.LegacyAttestation(s1, image, "https://spdx.dev/Document", "https://spdx.dev/Document")}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature,
 			"attestation of type https://spdx.dev/Document"},
@@ -128,7 +128,7 @@ func TestSignature(t *testing.T) {
 		"row 62: the right signer of another image and another signer of this one": {
 			[]verify.Candidate{verifytest.LegacySignature(s1, other), verifytest.LegacySignature(s3, image)}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature, "nearest"},
 		"row 62: the right signer of another type and another signer of the right one": {
-			[]verify.Candidate{verifytest.Bundle(s1, image, "https://spdx.dev/Document", "0.3"), verifytest.Bundle(s3, image, verify.CosignSign, "0.3")}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature, "not a signature"},
+			[]verify.Candidate{verifytest.Bundle(s1, image, "https://spdx.dev/Document", "0.3"), verifytest.Bundle(s3, image, verify.CosignSign, "0.3")}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature, "nearest: key"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -121,11 +121,6 @@ func (s signature) nearest(findings []verify.Findings) string {
 			f = other
 		}
 	}
-	for _, e := range f.Evidence {
-		if e.PredicateType() != verify.CosignSign {
-			return fmt.Sprintf("no signature by %s; found its attestation of type %s, which is not a signature", who, printable(e.PredicateType()))
-		}
-	}
 	if len(f.Misses) == 0 {
 		return fmt.Sprintf("not signed: no signature found, wanted one by %s", who)
 	}

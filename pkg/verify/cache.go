@@ -119,5 +119,8 @@ func cost(k key, f Findings) int64 {
 	for _, m := range f.Misses {
 		n += int64(unsafe.Sizeof(m)) + int64(len(m.Claimed)+len(m.Source.Hex))
 	}
+	for _, u := range f.Unanswered {
+		n += int64(unsafe.Sizeof(*u)) + 32 + int64(len(u.Host)+len(u.Err.Error()))
+	}
 	return n
 }

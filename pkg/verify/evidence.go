@@ -28,6 +28,7 @@ type Evidence struct {
 	predicateType string
 	form          Form
 	source        v1.Hash
+	place         Place
 }
 
 // Subject is the digest that the evidence is about.
@@ -83,6 +84,9 @@ type Findings struct {
 	// Stale says that the registry fails and Evidence is from before.
 	Stale bool
 }
+
+// MaxUnanswered bounds the failures kept with findings: one says what is wrong, a few say where.
+const MaxUnanswered = 4
 
 // MaxMisses bounds the misses kept with findings: enough to tell the nearest of each reason.
 const MaxMisses = 8

@@ -2,11 +2,13 @@ package verify
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -30,33 +32,72 @@ type opened struct {
 	about         bool   // whether that is the image
 	predicateType string
 	signer        string                               // the signer it claims, for people
+	hint          []byte                               // the SHA-256 of the key that it claims
 	artifact      func() sgverify.ArtifactPolicyOption // a fresh one for each use: it holds a reader
 	entity        *protobundle.Bundle
 }
 
-// examine checks one candidate against an authority. It returns evidence, or the reason why it isn't.
-func (a Authority) examine(image v1.Hash, c Candidate) (ev Evidence, miss *Miss) {
+// MaxChecks bounds the signature checks, candidates times keys, that one authority costs for one image: one check takes 0.1 ms
+// (P-256) to 3 ms (P-521), and whoever may push papers, or write a policy of many keys, decides how many there could be. Above it
+// the image is refused.
+const MaxChecks = 512
+
+// errTooManyChecks says that the bound was reached.
+var errTooManyChecks = fmt.Errorf("more than %d signature checks", MaxChecks)
+
+// budget is the work that is left for one authority and image.
+type budget struct{ checks int }
+
+func (b *budget) spend() error {
+	if b.checks >= MaxChecks {
+		return errTooManyChecks
+	}
+	b.checks++
+	return nil
+}
+
+// examine checks one candidate against an authority. It returns evidence, or the reason why it isn't; an error says that there was
+// no time or budget left to find out.
+func (a Authority) examine(ctx context.Context, image v1.Hash, c Candidate, left *budget) (ev Evidence, miss *Miss, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			ev, miss = Evidence{}, &Miss{Reason: MissMalformed, Claimed: "it makes the verification fail", Source: c.Paper.Digest}
+			ev, miss, err = Evidence{}, &Miss{Reason: MissMalformed, Claimed: "it makes the verification fail", Source: c.Paper.Digest}, nil
 		}
 	}()
+	missed := func(why MissReason, claimed string, form Form) (Evidence, *Miss, error) {
+		return Evidence{}, &Miss{Reason: why, Form: form, Claimed: claimed, Source: c.Paper.Digest}, nil
+	}
 	o, err := open(image, c)
-	if err != nil {
-		return Evidence{}, &Miss{Reason: MissMalformed, Form: o.form, Claimed: err.Error(), Source: c.Paper.Digest}
+	switch {
+	case err != nil:
+		return missed(MissMalformed, err.Error(), o.form)
+	case o.predicateType != CosignSign: // before any signature is checked: only signatures are sought so far
+		return missed(MissOtherType, clip(o.predicateType), o.form)
+	case !o.about:
+		return missed(MissOtherSubject, o.subject, o.form)
 	}
-	if !o.about {
-		return Evidence{}, &Miss{Reason: MissOtherSubject, Form: o.form, Claimed: o.subject, Source: c.Paper.Digest}
-	}
-	for _, key := range a.keys {
+	for _, key := range a.likeliest(o) {
+		if err := errors.Join(ctx.Err(), left.spend()); err != nil {
+			return Evidence{}, nil, err
+		}
 		if key.verifies(o) {
 			return Evidence{
 				subject: image, authority: a.fingerprint, signer: key.fingerprint,
-				predicateType: o.predicateType, form: o.form, source: c.Paper.Digest,
-			}, nil
+				predicateType: o.predicateType, form: o.form, source: c.Paper.Digest, place: c.Paper.Place,
+			}, nil, nil
 		}
 	}
-	return Evidence{}, &Miss{Reason: MissOtherSigner, Form: o.form, Claimed: o.signer, Source: c.Paper.Digest}
+	return missed(MissOtherSigner, o.signer, o.form)
+}
+
+// likeliest returns the authority's keys, the one that the candidate hints at first.
+func (a Authority) likeliest(o opened) []Key {
+	for i, k := range a.keys {
+		if i > 0 && o.hint != nil && bytes.Equal(o.hint, k.fingerprint[:]) {
+			return slices.Concat([]Key{k}, a.keys[:i], a.keys[i+1:])
+		}
+	}
+	return a.keys
 }
 
 // verifies checks the signature and, once more and by sigstore-go, the subject.
@@ -136,7 +177,7 @@ func openBundle(image v1.Hash, c Candidate) (opened, error) {
 	if key == nil {
 		o.signer = "a certificate"
 	} else if hint, err := base64.StdEncoding.DecodeString(key.GetHint()); err == nil && len(hint) == sha256.Size {
-		o.signer = "key " + Fingerprint(hint).String()
+		o.signer, o.hint = "key "+Fingerprint(hint).String(), hint
 	}
 	if b.GetDsseEnvelope() == nil {
 		return o, errors.New("bundle of a bare message signature, which says nothing about an image")

@@ -21,6 +21,8 @@ type gathered struct {
 	candidates []Candidate
 	misses     []Miss
 	unanswered []*FetchError
+	lost       map[Place]bool   // places that failed to answer; PlaceManifest: all of them
+	unfetched  map[v1.Hash]bool // papers that are listed and could not be fetched
 
 	mu     sync.Mutex
 	judged map[key]Findings // by authority, once each
@@ -45,12 +47,14 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, aut
 		defer cancel()
 		g := v.gatherNow(work, f, image)
 		for _, a := range authorities {
-			v.judge(f, image, a, g)
+			v.judge(work, f, image, a, g)
 		}
 		return g, nil
 	})
 	failed := func(err error) *gathered {
-		return &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}
+		g := &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}
+		g.lose(PlaceManifest)
+		return g
 	}
 	select {
 	case <-ctx.Done():
@@ -75,7 +79,11 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 	g := &gathered{at: v.clock()}
 	listing, err := f.List(ctx, image)
 	if err != nil {
-		g.unanswered = append(g.unanswered, asFetchError(err, PlaceManifest, image))
+		fe := asFetchError(err, PlaceManifest, image)
+		g.unanswered = append(g.unanswered, fe)
+		if outage(fe) {
+			g.lose(PlaceManifest)
+		}
 		return g
 	}
 	for _, e := range listing.Unanswered {
@@ -84,6 +92,9 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 			continue
 		}
 		g.unanswered = append(g.unanswered, e)
+		if outage(e) {
+			g.lose(e.Place)
+		}
 	}
 	g.seen = len(listing.Papers)
 	tooMany := func(n, most int, what string) *gathered {
@@ -143,7 +154,26 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 			continue
 		}
 		g.unanswered = append(slices.Clone(g.unanswered), fe)
+		if outage(fe) {
+			if g.unfetched == nil {
+				g.unfetched = map[v1.Hash]bool{}
+			}
+			g.unfetched[papers[i].Digest] = true
+		}
 	}
+}
+
+func (g *gathered) lose(p Place) {
+	if g.lost == nil {
+		g.lost = map[Place]bool{}
+	}
+	g.lost[p] = true
+}
+
+// mayHave tells whether evidence from before may still be there, as far as this gathering can say: its place failed, or
+// it is listed and could not be fetched.
+func (g *gathered) mayHave(e Evidence) bool {
+	return g.lost[PlaceManifest] || g.lost[e.place] || g.unfetched[e.source]
 }
 
 func asFetchError(err error, place Place, image name.Digest) *FetchError {

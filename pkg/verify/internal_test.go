@@ -59,8 +59,8 @@ func FuzzExamine(f *testing.F) {
 	f.Add(uint8(3), []byte(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"x"},"tlogEntries":[{}]},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}}`), "")
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte, sig string) {
 		c := Candidate{Payload: payload, Paper: Paper{Kind: Kind(kind % 4), Annotations: map[string]string{signatureAnnotation: sig}}}
-		ev, miss := a.examine(image, c)
-		if miss == nil || ev != (Evidence{}) {
+		ev, miss, err := a.examine(t.Context(), image, c, &budget{})
+		if err != nil || miss == nil || ev != (Evidence{}) {
 			t.Fatalf("a stranger's candidate became evidence: %+v", ev)
 		}
 	})

@@ -1,10 +1,15 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -57,6 +62,9 @@ type Verifier struct {
 	panicked func(any, []byte)
 	cache    *cache
 	gathers  singleflight.Group
+	// judging bounds the verifications at work to the processors there are: more would only be slower, all of them.
+	judging    chan struct{}
+	refreshing sync.Map // of key: what is listed anew behind a request now
 }
 
 // NewVerifier returns a Verifier that knows nothing yet.
@@ -80,7 +88,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Verifier{clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c}, nil
+	return &Verifier{clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, judging: make(chan struct{}, runtime.GOMAXPROCS(0))}, nil
 }
 
 // Size returns the bytes and the number of findings held.
@@ -133,7 +141,7 @@ func (v *Verifier) ask(ctx context.Context, f Fetcher, image name.Digest, author
 			}
 			g = v.gather(ctx, f, image, wanted, true)
 		}
-		out[i] = v.judge(f, image, authorities[i], g)
+		out[i] = v.judge(ctx, f, image, authorities[i], g)
 	}
 }
 
@@ -181,9 +189,14 @@ func (f Findings) usable(now time.Time, fresh Freshness) use {
 
 // refresh lists the papers anew behind the request.
 func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority) {
+	at := keyOf(f, image, Authority{})
+	if _, already := v.refreshing.LoadOrStore(at, true); already {
+		return
+	}
 	v.observe(EventRefresh)
 	ctx = context.WithoutCancel(ctx)
 	go func() {
+		defer v.refreshing.Delete(at)
 		defer v.recover(nil)
 		v.gather(ctx, f, image, authorities, true)
 	}()
@@ -191,25 +204,38 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 
 // judge examines what was gathered on behalf of one authority, once for all who wait, and keeps the
 // findings unless a place failed to answer: an outage is never kept.
-func (v *Verifier) judge(f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
+func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
 	k := keyOf(f, image, a)
+	select {
+	case v.judging <- struct{}{}:
+		defer func() { <-v.judging }()
+	case <-ctx.Done():
+		return unknown(g.at, image, fmt.Errorf("no turn to verify in the time there was: %w", ctx.Err()))
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if done, ok := g.judged[k]; ok {
 		return done
 	}
-	found := a.findings(image, g)
+	found, err := a.findings(ctx, image, g)
+	if err != nil && !errors.Is(err, errTooManyChecks) {
+		return unknown(g.at, image, err) // who has more time may find out
+	}
 	held, ok := v.cache.get(k)
 	switch {
 	case !slices.ContainsFunc(g.unanswered, outage): // every place answered, if not each with a listing
 		for range v.cache.put(k, found) {
 			v.observe(EventEvicted)
 		}
-	case ok && v.clock().Sub(held.ListedAt) <= KeepFor && len(held.Evidence) > 0:
-		v.observe(EventStale)
-		found.Evidence = union(found.Evidence, held.Evidence)
-		found.Stale, found.ListedAt = true, held.ListedAt
+	case ok && v.clock().Sub(held.ListedAt) <= KeepFor:
+		// Only what a failing place may still have: where a place answered without it, it is gone.
+		kept := slices.DeleteFunc(slices.Clone(held.Evidence), func(e Evidence) bool { return !g.mayHave(e) })
+		if len(kept) > 0 {
+			v.observe(EventStale)
+			found.Evidence = union(found.Evidence, kept)
+			found.Stale, found.ListedAt = true, held.ListedAt
+		}
 	}
 	if g.judged == nil {
 		g.judged = map[key]Findings{}
@@ -218,16 +244,23 @@ func (v *Verifier) judge(f Fetcher, image name.Digest, a Authority, g *gathered)
 	return found
 }
 
-// findings examines each candidate.
-func (a Authority) findings(image name.Digest, g *gathered) Findings {
-	f := Findings{ListedAt: g.at, Seen: g.seen, Unanswered: g.unanswered, Misses: slices.Clone(g.misses)}
+// findings examines each candidate. An error says that not all were: what was found until then is there as well.
+func (a Authority) findings(ctx context.Context, image name.Digest, g *gathered) (Findings, error) {
+	f := Findings{ListedAt: g.at, Seen: g.seen, Unanswered: briefly(g.unanswered), Misses: slices.Clone(g.misses)}
 	subject, err := hashOf(image)
 	if err != nil {
-		f.Unanswered = append(slices.Clone(f.Unanswered), &FetchError{Kind: Malformed, Place: PlaceManifest, Err: err})
-		return f
+		f.Unanswered = append(f.Unanswered, &FetchError{Kind: Malformed, Place: PlaceManifest, Err: err})
+		return f, nil
 	}
+	var left budget
+	var cut error
 	for _, c := range g.candidates {
-		ev, miss := a.examine(subject, c)
+		ev, miss, err := a.examine(ctx, subject, c, &left)
+		if err != nil {
+			f.Unanswered = append(f.Unanswered, &FetchError{Kind: TooMany, Host: image.RegistryStr(), Err: err})
+			cut = err
+			break
+		}
 		if miss != nil {
 			f.Misses = append(f.Misses, *miss)
 			continue
@@ -238,7 +271,35 @@ func (a Authority) findings(image name.Digest, g *gathered) Findings {
 	if len(f.Misses) > MaxMisses {
 		f.Misses = slices.Clone(f.Misses[:MaxMisses])
 	}
-	return f
+	return f, cut
+}
+
+// briefly keeps of failures what is told: the first few, outages first, as short texts that hold on to nothing.
+func briefly(all []*FetchError) []*FetchError {
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b *FetchError) int { return cmp.Compare(rank(a), rank(b)) })
+	var out []*FetchError
+	for _, e := range sorted[:min(len(sorted), MaxUnanswered)] {
+		out = append(out, &FetchError{Kind: e.Kind, Place: e.Place, Host: clip(e.Host), Err: errors.New(shorten(e.Err))})
+	}
+	return out
+}
+
+func rank(e *FetchError) int {
+	if outage(e) {
+		return 0
+	}
+	return 1
+}
+
+// shorten is the text of a failure, in at most as many bytes as a registry's own words are quoted.
+func shorten(err error) string {
+	const most = 384
+	text := "no reason was given"
+	if err != nil {
+		text = err.Error()
+	}
+	return strings.Clone(text[:min(len(text), most)])
 }
 
 func outage(e *FetchError) bool { return !e.Answer() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -123,14 +124,111 @@ func certificateBundle(v1.Hash) verify.Candidate {
 	return verify.Candidate{Payload: []byte(doc), Paper: verify.Paper{Kind: verify.Referrer, Digest: verifytest.Digest(doc)}}
 }
 
-func TestAnAttestationIsEvidenceOfItsOwnTypeOnly(t *testing.T) {
+func TestAnAttestationIsNoSignature(t *testing.T) {
 	t.Parallel()
 	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
 	reg := verifytest.NewRegistry()
 	reg.Attach(image, verifytest.Bundle(s, image, "https://spdx.dev/Document", "0.3")) // without a hint, so it is fetched
 	f := one(t, newVerifier(t, verify.Options{}), reg, image, verifytest.Authority(t, "release", s), verify.Held)
-	if len(f.Evidence) != 1 || f.Evidence[0].PredicateType() != "https://spdx.dev/Document" {
-		t.Fatalf("findings %+v, want evidence of the SBOM's type", f)
+	if len(f.Evidence) != 0 || len(f.Misses) != 1 || f.Misses[0].Reason != verify.MissOtherType || f.Misses[0].Claimed != "https://spdx.dev/Document" {
+		t.Fatalf("findings %+v, want a miss that names the SBOM's type", f)
+	}
+}
+
+// TestWhatIsGoneIsNotKeptBecauseAnotherPlaceFails: an outage keeps only what the failing place may still have.
+func TestWhatIsGoneIsNotKeptBecauseAnotherPlaceFails(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	authority := verifytest.Authority(t, "release", s)
+	for what, tc := range map[string]struct {
+		place verify.Place
+		kept  bool
+	}{
+		"the place it was in fails":     {verify.PlaceSignatures, true},
+		"another fails, and it is gone": {verify.PlaceReferrers, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			reg, c := verifytest.NewRegistry(), newClock()
+			reg.Sign(s, image)
+			v := newVerifier(t, verify.Options{Clock: c.Now})
+			one(t, v, reg, image, authority, verify.Held)
+			reg.Clear(image)
+			reg.FailPlace(&verify.FetchError{Place: tc.place, Err: errors.New("429")})
+			c.pass(23 * time.Hour)
+			f := one(t, v, reg, image, authority, verify.Held)
+			if (len(f.Evidence) == 1) != tc.kept || f.Stale != tc.kept {
+				t.Errorf("evidence %d, stale %t", len(f.Evidence), f.Stale)
+			}
+		})
+	}
+	t.Run("it is listed and can't be fetched", func(t *testing.T) {
+		reg, c := verifytest.NewRegistry(), newClock()
+		reg.Sign(s, image)
+		v := newVerifier(t, verify.Options{Clock: c.Now})
+		one(t, v, reg, image, authority, verify.Held)
+		reg.FailFetch(&verify.FetchError{Place: verify.PlaceSignatures, Err: errors.New("503")})
+		c.pass(time.Hour)
+		if f := one(t, v, reg, image, authority, verify.Held); len(f.Evidence) != 1 || !f.Stale {
+			t.Errorf("findings %+v", f)
+		}
+	})
+}
+
+func TestSignatureChecksAreBounded(t *testing.T) {
+	t.Parallel()
+	image := verifytest.Digest("image")
+	var many []verifytest.Signer
+	for i := range byte(verify.MaxKeys) {
+		many = append(many, verifytest.NewSigner(t, i))
+	}
+	authority, junk := verifytest.Authority(t, "many", many...), verifytest.NewSigner(t, 200)
+	reg := verifytest.NewRegistry()
+	for i := range verify.MaxVerified {
+		reg.Attach(image, verifytest.SignPayload(junk, fmt.Appendf(nil, `{"critical":{"image":{"docker-manifest-digest":%q},"type":"cosign container image signature"},"optional":{"n":%d}}`, image, i)))
+	}
+	f := one(t, newVerifier(t, verify.Options{}), reg, image, authority, verify.Anew)
+	if len(f.Evidence) != 0 || len(f.Unanswered) != 1 || f.Unanswered[0].Kind != verify.TooMany {
+		t.Errorf("findings %+v", f)
+	}
+	t.Run("a bundle that hints at its key costs one", func(t *testing.T) {
+		reg := verifytest.NewRegistry()
+		for _, s := range many {
+			reg.Attach(image, verifytest.Bundle(s, image, verify.CosignSign, "0.3"))
+		}
+		if f := one(t, newVerifier(t, verify.Options{}), reg, image, authority, verify.Anew); len(f.Evidence) != verify.MaxVerified || len(f.Unanswered) != 0 {
+			t.Errorf("%d pieces of evidence, unanswered %v", len(f.Evidence), f.Unanswered)
+		}
+	})
+	t.Run("who has no time gets no answer", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		f := newVerifier(t, verify.Options{}).Findings(ctx, reg, at(image), []verify.Authority{authority}, verify.Held)[0]
+		if len(f.Evidence) != 0 || len(f.Unanswered) == 0 {
+			t.Errorf("findings %+v", f)
+		}
+	})
+}
+
+func TestFailuresAreKeptBriefly(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	reg := verifytest.NewRegistry()
+	var long []*verify.FetchError
+	for range 64 {
+		long = append(long, &verify.FetchError{Kind: verify.NotFound, Place: verify.PlaceReferrers, Host: "r.example", Err: errors.New(strings.Repeat("x", 4096))})
+	}
+	reg.FailPlace(append(long, &verify.FetchError{Err: errors.New("503")})...)
+	v := newVerifier(t, verify.Options{})
+	f := one(t, v, reg, image, verifytest.Authority(t, "release", s), verify.Held)
+	if len(f.Unanswered) != verify.MaxUnanswered || f.Unanswered[0].Kind != verify.Unavailable {
+		t.Fatalf("%d failures kept, the first %s", len(f.Unanswered), f.Unanswered[0].Kind)
+	}
+	reg.FailPlace(long...)
+	f = one(t, v, reg, image, verifytest.Authority(t, "release", s), verify.Anew)
+	bytes, _ := v.Size()
+	if n := len(f.Unanswered[0].Err.Error()); n > 400 || bytes < int64(n*len(f.Unanswered)) {
+		t.Errorf("a failure of %d bytes is held, and %d bytes are counted", n, bytes)
 	}
 }
 
