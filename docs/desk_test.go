@@ -69,9 +69,9 @@ func (d *desk) local(t testing.TB, text string) (string, []papers.Key) {
 	return strings.ReplaceAll(text, exampleHost, d.reg.Host()), order
 }
 
-// Registry implements admission.Registries.
-func (d *desk) Registry(context.Context, string, []string, name.Repository) (admission.Registry, error) {
-	return d.client.With(registry.Credentials{}), nil
+// Open implements admission.Registries.
+func (d *desk) Open(context.Context, string, []string) (admission.Opener, error) {
+	return func(name.Repository) (admission.Registry, error) { return d.client.With(registry.Credentials{}), nil }, nil
 }
 
 // set is a fixed set of policies.

@@ -68,7 +68,9 @@ type shell struct {
 	creds  registry.Credentials
 }
 
-// Registry implements admission.Registries.
-func (s shell) Registry(_ context.Context, _ string, _ []string, repository name.Repository) (admission.Registry, error) {
-	return s.client.With(s.creds.For(repository)), nil
+// Open implements admission.Registries.
+func (s shell) Open(context.Context, string, []string) (admission.Opener, error) {
+	return func(repository name.Repository) (admission.Registry, error) {
+		return s.client.With(s.creds.For(repository)), nil
+	}, nil
 }

@@ -27,12 +27,15 @@ type PolicySource interface {
 	Set(ctx context.Context, namespace string) (policy.Set, error)
 }
 
-// Registries returns the Registry by which to read a repository with the pull secrets that a Pod of the namespace names.
+// Registries reads the pull secrets that a Pod of the namespace names, once for all of its images.
 type Registries interface {
-	Registry(ctx context.Context, namespace string, pullSecrets []string, repository name.Repository) (Registry, error)
+	Open(ctx context.Context, namespace string, pullSecrets []string) (Opener, error)
 }
 
-// opener opens the registry of one image, with the credentials of its Pod.
+// Opener returns the Registry by which to read a repository, with the credentials of one Pod.
+type Opener func(repository name.Repository) (Registry, error)
+
+// opener opens the registry of one image.
 type opener func() (Registry, error)
 
 // Query asks about the images of a namespace.
@@ -87,8 +90,9 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 		return refuseForSet(err)
 	}
 	judged := group(q.Images)
+	credentials := sync.OnceValues(func() (Opener, error) { return e.Registries.Open(ctx, q.Namespace, q.PullSecrets) })
 	if len(judged) == 1 {
-		e.judge(ctx, set, q, &judged[0])
+		e.judge(ctx, set, credentials, &judged[0])
 		return Decision{Images: judged}
 	}
 	var wg sync.WaitGroup
@@ -102,7 +106,7 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 					judged[i].Verdicts, judged[i].Expected = nil, 0 // an image without verdicts is refused
 				}
 			}()
-			e.judge(ctx, set, q, &judged[i])
+			e.judge(ctx, set, credentials, &judged[i])
 		}()
 	}
 	wg.Wait()
@@ -142,7 +146,7 @@ func group(images []Image) []Judged {
 }
 
 // judge fills in what came of one image.
-func (e *Evaluator) judge(ctx context.Context, set policy.Set, q Query, j *Judged) {
+func (e *Evaluator) judge(ctx context.Context, set policy.Set, credentials func() (Opener, error), j *Judged) {
 	ref, err := policy.ParseReference(j.Written)
 	if err != nil {
 		sel := set.SelectInvalid()
@@ -157,7 +161,11 @@ func (e *Evaluator) judge(ctx context.Context, set policy.Set, q Query, j *Judge
 		img.Digest = h
 	}
 	open := func() (Registry, error) {
-		return e.Registries.Registry(ctx, q.Namespace, q.PullSecrets, ref.Repository())
+		open, err := credentials()
+		if err != nil {
+			return nil, err
+		}
+		return open(ref.Repository())
 	}
 	sel := set.Select(ref, img.Digest)
 	if needsDigest(sel, ref) {

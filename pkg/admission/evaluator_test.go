@@ -87,8 +87,8 @@ type broken struct{ *hub }
 
 func (broken) Resolve(context.Context, name.Tag) (name.Digest, error) { panic("resolve") }
 
-func (b broken) Registry(context.Context, string, []string, name.Repository) (admission.Registry, error) {
-	return b, nil
+func (b broken) Open(context.Context, string, []string) (admission.Opener, error) {
+	return always(b), nil
 }
 
 func TestRow96_APanicWhileDecidingIsARefusal(t *testing.T) {
@@ -154,8 +154,8 @@ func TestRow90_WhatOneCredentialWasShownIsNotToldToAnother(t *testing.T) {
 // byNamespace gives each namespace a registry of its own.
 type byNamespace map[string]*hub
 
-func (b byNamespace) Registry(_ context.Context, ns string, _ []string, _ name.Repository) (admission.Registry, error) {
-	return b[ns], nil
+func (b byNamespace) Open(_ context.Context, ns string, _ []string) (admission.Opener, error) {
+	return always(b[ns]), nil
 }
 
 func TestARefusalRestsOnAFreshListing(t *testing.T) {
@@ -198,6 +198,16 @@ func TestAnImageThatNoPolicyMatchesCostsTheRegistryNothing(t *testing.T) {
 	}
 	if lists, _ := h.Counts(); lists+h.resolves+len(h.asked) != 0 {
 		t.Errorf("%d listings, %d tags resolved, secrets %v", lists, h.resolves, h.asked)
+	}
+}
+
+func TestPullSecretsAreReadOnceForAllImages(t *testing.T) {
+	t.Parallel()
+	s, h := verifytest.NewSigner(t, 1), newHub()
+	e := newEvaluator(t, sets{"ns": {Namespaced: []*policy.Policy{signedBy(t, "**", s)}}}, h)
+	d := e.Decide(t.Context(), admission.Query{Namespace: "ns", Images: containers("r.example/a:1", "r.example/b:1", "r.example/c:1"), PullSecrets: []string{"pull"}})
+	if d.Allowed() || len(h.asked) != 1 {
+		t.Errorf("allowed %t, the secret was read %d times", d.Allowed(), len(h.asked))
 	}
 }
 

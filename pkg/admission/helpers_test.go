@@ -26,12 +26,14 @@ func (s sets) Set(_ context.Context, namespace string) (policy.Set, error) {
 	return set, nil
 }
 
-// papers is embedded under a name of its own: hub has a method Registry.
-type papers = *verifytest.Registry
+// always opens the same registry, whatever the repository.
+func always(r admission.Registry) admission.Opener {
+	return func(name.Repository) (admission.Registry, error) { return r, nil }
+}
 
 // hub is a registry in memory that knows tags.
 type hub struct {
-	papers
+	*verifytest.Registry
 	mu       sync.Mutex
 	tags     map[string]v1.Hash
 	resolves int
@@ -39,7 +41,7 @@ type hub struct {
 	openErr  error
 }
 
-func newHub() *hub { return &hub{papers: verifytest.NewRegistry(), tags: map[string]v1.Hash{}} }
+func newHub() *hub { return &hub{Registry: verifytest.NewRegistry(), tags: map[string]v1.Hash{}} }
 
 func (h *hub) tag(ref string, d v1.Hash) {
 	t, err := name.NewTag(ref)
@@ -63,14 +65,14 @@ func (h *hub) Resolve(_ context.Context, t name.Tag) (name.Digest, error) {
 	return t.Context().Digest(d.String()), nil
 }
 
-// Registry implements admission.Registries.
-func (h *hub) Registry(_ context.Context, namespace string, secrets []string, _ name.Repository) (admission.Registry, error) {
+// Open implements admission.Registries.
+func (h *hub) Open(_ context.Context, namespace string, secrets []string) (admission.Opener, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range secrets {
 		h.asked = append(h.asked, namespace+"/"+s)
 	}
-	return h, h.openErr
+	return always(h), h.openErr
 }
 
 func newEvaluator(t testing.TB, s admission.PolicySource, r admission.Registries) *admission.Evaluator {

@@ -39,8 +39,8 @@ func NewSecretReader[C any](read client.Reader, parse func([]byte) (C, error), o
 	return &SecretReader[C]{read: read, parse: parse, open: open, held: expirable.NewLRU[types.NamespacedName, C](secretsHeld, nil, secretHold)}
 }
 
-// Registry implements Registries. A Secret that isn't there is passed over, as the kubelet does; one that can't be read is an error.
-func (s *SecretReader[C]) Registry(ctx context.Context, namespace string, pullSecrets []string, repository name.Repository) (Registry, error) {
+// Open implements Registries. A Secret that isn't there is passed over, as the kubelet does; one that can't be read is an error.
+func (s *SecretReader[C]) Open(ctx context.Context, namespace string, pullSecrets []string) (Opener, error) {
 	if len(pullSecrets) > maxPullSecrets {
 		return nil, fmt.Errorf("%d imagePullSecrets: at most %d", len(pullSecrets), maxPullSecrets)
 	}
@@ -54,7 +54,7 @@ func (s *SecretReader[C]) Registry(ctx context.Context, namespace string, pullSe
 			credentials = append(credentials, c)
 		}
 	}
-	return s.open(credentials, repository)
+	return func(repository name.Repository) (Registry, error) { return s.open(credentials, repository) }, nil
 }
 
 func (s *SecretReader[C]) secret(ctx context.Context, at types.NamespacedName) (c C, ok bool, err error) {

@@ -80,17 +80,20 @@ func TestRow58_PullSecretsAreThoseThePodNamesInItsOwnNamespace(t *testing.T) {
 		"more than the bound are refused":            {"a", slices.Repeat([]string{"json"}, 33), nil, "at most 32"},
 	} {
 		opened = nil
-		_, err := r.Registry(t.Context(), tc.namespace, tc.names, repo)
+		open, err := r.Open(t.Context(), tc.namespace, tc.names)
+		if err == nil {
+			_, err = open(repo)
+		}
 		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) || !slices.Equal(opened, tc.want) {
 			t.Errorf("%s: opened with %q, error %v", what, opened, err)
 		}
 	}
 	before := len(reader.reads)
-	if _, err := r.Registry(t.Context(), "a", []string{"json"}, repo); err != nil || len(reader.reads) != before {
+	if _, err := r.Open(t.Context(), "a", []string{"json"}); err != nil || len(reader.reads) != before {
 		t.Errorf("a Secret held was read again (%v)", err)
 	}
 	reader.fail = errors.New("etcd is away")
-	if _, err := r.Registry(t.Context(), "c", []string{"json"}, repo); err == nil || !strings.Contains(err.Error(), "imagePullSecret json") {
+	if _, err := r.Open(t.Context(), "c", []string{"json"}); err == nil || !strings.Contains(err.Error(), "imagePullSecret json") {
 		t.Errorf("a Secret that can't be read is passed over: %v", err)
 	}
 }

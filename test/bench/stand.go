@@ -83,9 +83,11 @@ type opened struct {
 	creds  registry.Credentials
 }
 
-// Registry implements admission.Registries.
-func (o opened) Registry(_ context.Context, _ string, _ []string, repository name.Repository) (admission.Registry, error) {
-	return o.client.With(o.creds.For(repository)), nil
+// Open implements admission.Registries.
+func (o opened) Open(context.Context, string, []string) (admission.Opener, error) {
+	return func(repository name.Repository) (admission.Registry, error) {
+		return o.client.With(o.creds.For(repository)), nil
+	}, nil
 }
 
 // median of an odd number of measurements; of an even one, the upper of the two in the middle.
