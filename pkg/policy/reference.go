@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -51,10 +50,21 @@ func checkHost(host string) error {
 		return fmt.Errorf("registry host %q: a port is 1 to 65535, without leading zeros", host)
 	}
 	last := name[strings.LastIndexByte(name, '.')+1:]
-	if _, err := netip.ParseAddr(name); err != nil && (strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")) {
+	if numeric := strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x"); numeric && !plainIPv4(name) {
 		return fmt.Errorf("registry host %q: write an IPv4 address as four decimal numbers", host)
 	}
 	return nil
+}
+
+// plainIPv4 tells whether a host is an IPv4 address in its one usual spelling.
+func plainIPv4(host string) bool {
+	parts := strings.Split(host, ".")
+	for _, p := range parts {
+		if n, err := strconv.ParseUint(p, 10, 8); err != nil || p != strconv.FormatUint(n, 10) {
+			return false
+		}
+	}
+	return len(parts) == 4
 }
 
 // looksLikeImageID tells a string that container runtimes take for the ID of an image that is on the node already

@@ -108,7 +108,7 @@ func (c *cache) size() (bytes int64, entries int) {
 }
 
 // entryOverhead is what the map and the list of an LRU add to an entry, in bytes, measured and rounded up.
-const entryOverhead = 256
+const entryOverhead = 512
 
 // cost estimates the bytes that an entry holds on the heap.
 func cost(k key, f Findings) int64 {
