@@ -167,7 +167,7 @@ func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q qu
 	return &answer{body: body, header: resp.Header, from: resp.Request.URL}, nil
 }
 
-// read reads a body whole. Its memory is reserved before, by its announced length or the bound.
+// read reads a body whole. Its memory is reserved as it grows, to at most its announced length or the bound.
 func (c *Client) read(ctx context.Context, host string, resp *http.Response, q question) ([]byte, error) {
 	want := resp.ContentLength
 	if q.size >= 0 {
@@ -179,13 +179,11 @@ func (c *Client) read(ctx context.Context, host string, resp *http.Response, q q
 	if want < 0 {
 		want = q.limit
 	}
-	free, err := c.limits.reserve(ctx, host, want)
-	if err != nil {
-		return nil, err
-	}
-	defer free()
+	most := want + 1 // one more tells a body that is full from one that is too long
+	room := c.limits.reserve(host, most)
+	defer room.free()
 	// What is announced isn't believed: memory is taken as bytes come.
-	body := make([]byte, 0, min(want, firstBuffer)+1)
+	body := make([]byte, 0, min(most, firstBuffer))
 	for {
 		n, err := resp.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
@@ -198,8 +196,15 @@ func (c *Client) read(ctx context.Context, host string, resp *http.Response, q q
 		if q.size >= 0 && int64(len(body)) > q.size {
 			break
 		}
+		if int64(len(body)) == most {
+			return nil, refuse(verify.Malformed, "the answer is longer than it said")
+		}
 		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
+			larger := min(2*int64(cap(body)), most)
+			if err := room.grow(ctx, larger); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, larger), body...)
 		}
 	}
 	if q.size >= 0 && int64(len(body)) != q.size {

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -163,15 +165,24 @@ func (c *Client) CloseIdleConnections() {
 // checkHost refuses names of registries that have another spelling: they would be matched by one and asked by another.
 func checkHost(host string) error {
 	bare := host
-	if h, port, err := net.SplitHostPort(host); err == nil && port != "" {
-		bare = h
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		bare = host[:i]
+		if n, err := strconv.ParseUint(host[i+1:], 10, 16); err != nil || n == 0 || strconv.FormatUint(n, 10) != host[i+1:] {
+			return refuse(verify.Malformed, "the port of %s isn't a number of 1 to 65535 without zeros before it", quote(host))
+		}
 	}
-	bare = strings.Trim(bare, "[]")
-	if bare == "" || strings.HasSuffix(bare, ".") || strings.HasPrefix(bare, "-") || strings.HasSuffix(host, ":") {
+	if literal, ok := strings.CutPrefix(bare, "["); ok {
+		literal, ok = strings.CutSuffix(literal, "]")
+		if addr, err := netip.ParseAddr(literal); !ok || err != nil || !addr.Is6() || addr.Zone() != "" || addr.String() != literal {
+			return refuse(verify.Forbidden, "%s is not an IPv6 address as RFC 5952 writes it", quote(host))
+		}
+		return nil
+	}
+	if bare == "" || strings.HasSuffix(bare, ".") || strings.HasPrefix(bare, "-") {
 		return refuse(verify.Forbidden, "%s is not the name of a registry", quote(host))
 	}
 	for _, c := range bare {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-_:", c) {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-_", c) {
 			return refuse(verify.Forbidden, "%s is not the name of a registry: want lower-case ASCII", quote(host))
 		}
 	}

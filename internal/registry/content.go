@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -12,12 +13,13 @@ import (
 )
 
 const (
-	// maxContentBytes bounds the content cache: a quarter of what the evidence of 100,000 images may take.
+	// maxContentBytes bounds the content cache, in bytes held: a quarter of what the evidence of 100,000 images may take.
 	maxContentBytes = 64 << 20
 	// maxContentEntry bounds one entry of it: signatures and bundles are kilobytes; one SBOM shouldn't push out thousands.
 	maxContentEntry = 1 << 20
-	// entryOverhead is what an entry costs besides its content: key, list element, map slot.
-	entryOverhead = 512
+	// entryOverhead is what an entry costs besides its content and the name of its repository: key, list element, map
+	// slot, and the digest in hexadecimal.
+	entryOverhead = 576
 	// manifestFresh is for how long a manifest that was read shows that the image is there and that it may be read:
 	// the time between resolving a tag and listing what is attached.
 	manifestFresh = 10 * time.Second
@@ -47,8 +49,8 @@ type contents struct {
 func newContents() *contents {
 	c := &contents{}
 	// The bound is by bytes; the number is the most of the smallest entries that they allow.
-	c.lru, _ = simplelru.NewLRU(maxContentBytes/entryOverhead, func(_ contentKey, gone content) { // fails only for a size of 0
-		c.bytes -= len(gone.body) + entryOverhead
+	c.lru, _ = simplelru.NewLRU(maxContentBytes/entryOverhead, func(key contentKey, gone content) { // fails only for a size of 0
+		c.bytes -= cost(key, gone)
 	})
 	return c
 }
@@ -60,16 +62,22 @@ func (c *contents) get(key contentKey) (content, bool) {
 	return c.lru.Get(key)
 }
 
-// put keeps content, which must not be changed afterwards.
+// cost is what an entry holds, in bytes.
+func cost(key contentKey, what content) int {
+	return cap(what.body) + len(key.repository) + entryOverhead
+}
+
+// put keeps a copy of content: the buffer that it was read into may be many times as large.
 func (c *contents) put(key contentKey, what content) {
 	if len(what.body) > maxContentEntry {
 		return
 	}
+	what.body = bytes.Clone(what.body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lru.Remove(key)
 	c.lru.Add(key, what)
-	c.bytes += len(what.body) + entryOverhead
+	c.bytes += cost(key, what)
 	for c.bytes > maxContentBytes {
 		c.lru.RemoveOldest()
 	}

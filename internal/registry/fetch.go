@@ -11,6 +11,10 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
+// maxAnnotations bounds the annotations of one referrer, in bytes held: tools write some hundred. They are kept until the
+// image is judged, those of as many referrers as may be verified together as large as one list.
+const maxAnnotations = maxListing / verify.MaxVerified
+
 // Fetch reads one paper that List named: the layer itself for the legacy kinds; for a referrer its manifest, which has
 // to say that it is about this image, and the one layer in it. It implements verify.Fetcher.
 func (a *Access) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
@@ -79,6 +83,9 @@ func (a *Access) unwrap(ctx context.Context, repo name.Repository, subject v1.Ha
 		merged = map[string]string{}
 	}
 	maps.Copy(merged, d.Annotations) // the manifest is what the digest is of; the listing is a hint
+	if n := annotationBytes(merged); n > maxAnnotations {
+		return p, descriptor{}, refuse(verify.TooLarge, "its annotations take %d bytes, over the bound of %d", n, maxAnnotations)
+	}
 	p.Annotations = merged
 	return p, layer, nil
 }
@@ -120,8 +127,6 @@ func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor) (
 	if have := hashOf(got.body); have != d.Digest {
 		return nil, wrongDigest(d.Digest, have)
 	}
-	if len(got.body) <= maxContentEntry {
-		a.client.contents.put(key, content{body: slices.Clone(got.body), readAt: a.client.now()})
-	}
+	a.client.contents.put(key, content{body: got.body, readAt: a.client.now()})
 	return got.body, nil
 }

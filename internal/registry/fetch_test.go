@@ -79,7 +79,7 @@ func TestRow41_ContentIsAsLongAsItsDescriptorSays(t *testing.T) {
 	image := signed(t, reg, "app:v1")
 	l := list(t, testClient(t, Options{}, reg).With(Credentials{}), image)
 	for _, place := range []verify.Place{verify.PlaceSignatures, verify.PlaceReferrers} {
-		for name, change := range map[string]int64{"one byte less": -1, "one byte more": 1, "much more": 1 << 20} {
+		for name, change := range map[string]int64{"one byte less": -1, "one byte more": 1, "much more": 1 << 19} {
 			for _, chunked := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, %s, chunked %v", place, name, chunked), func(t *testing.T) {
 					a := testClient(t, Options{}, reg).With(Credentials{})
@@ -124,10 +124,10 @@ func TestRow50_PapersLargerThanTheBound(t *testing.T) {
 	a := testClient(t, Options{}, reg).With(Credentials{})
 	l := list(t, a, image)
 
-	t.Run("a layer said to be over 64 MiB isn't asked for", func(t *testing.T) {
+	t.Run("a layer said to be over 1 MiB isn't asked for", func(t *testing.T) {
 		reg.Reset()
 		p := one(t, l, verify.PlaceSignatures)
-		p.Size = MaxPayload + 1
+		p.Size = 1<<20 + 1
 		_, err := a.Fetch(within(t, admission), image, p)
 		wantKind(t, err, verify.TooLarge)
 		if reg.Count(0) != 0 {
@@ -144,7 +144,7 @@ func TestRow50_PapersLargerThanTheBound(t *testing.T) {
 			t.Error("it was asked for")
 		}
 	})
-	t.Run("a bundle over 64 MiB", func(t *testing.T) {
+	t.Run("a bundle over 1 MiB", func(t *testing.T) {
 		digest := hashOf([]byte("big"))
 		body := fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[{"digest":%q,"size":%d}],"subject":{"digest":%q,"size":1}}`,
 			someConfig, digest, MaxPayload+1, image.DigestStr())
@@ -360,7 +360,7 @@ func TestContentIsBoundedByBytes(t *testing.T) {
 	before := c.bytes
 	c.put(key, content{body: make([]byte, 10)})
 	c.put(key, content{body: make([]byte, 10)})
-	if c.lru.RemoveOldest(); c.bytes < 0 || c.bytes > before+10+entryOverhead {
+	if c.lru.RemoveOldest(); c.bytes < 0 || c.bytes > before+cost(key, content{body: make([]byte, 16)}) {
 		t.Errorf("%d bytes after one entry was put twice", c.bytes)
 	}
 	for c.lru.Len() > 0 {
@@ -368,5 +368,44 @@ func TestContentIsBoundedByBytes(t *testing.T) {
 	}
 	if c.bytes != 0 {
 		t.Errorf("%d bytes when empty", c.bytes)
+	}
+}
+
+func TestContentCostsWhatItHolds(t *testing.T) { // not parallel: it measures
+	const n = 4000
+	c := newContents()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range n {
+		buffer := make([]byte, 400, firstBuffer) // a small manifest of unknown length, as it was read
+		buffer[0], buffer[1] = byte(i), byte(i>>8)
+		c.put(contentKey{repository: strings.Repeat("r", 100+i%2), digest: hashOf(buffer)}, content{body: buffer})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := after.HeapAlloc - before.HeapAlloc; held > uint64(c.bytes) {
+		t.Errorf("%d bytes are held for each entry, and %d are counted", held/n, c.bytes/n)
+	}
+	runtime.KeepAlive(c)
+}
+
+func TestAnnotationsOfAReferrerAreBounded(t *testing.T) {
+	t.Parallel()
+	reg := evilregistry.New(t)
+	image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
+	payload := []byte(`{"a":1}`)
+	digest := reg.PlantBlob("app", payload)
+	a := testClient(t, Options{}, reg).With(Credentials{})
+	for size, refused := range map[int]bool{maxAnnotations - 100: false, maxAnnotations: true} {
+		_, err := a.Fetch(within(t, admission), image, plantReferrer(t, reg, fmt.Sprintf(`{"schemaVersion":2,"config":%s,
+			"layers":[{"digest":%q,"size":%d}],"subject":{"digest":%q,"size":1},"annotations":{"k":%q}}`,
+			someConfig, digest, len(payload), image.DigestStr(), strings.Repeat("x", size))))
+		if !refused && err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if refused {
+			wantKind(t, err, verify.TooLarge)
+		}
 	}
 }

@@ -1,11 +1,16 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+	"github.com/pratique-dev/pratique/test/evilregistry"
 )
 
 func TestRow54_GuardRefusesAddressesOfOurOwn(t *testing.T) {
@@ -132,5 +137,30 @@ func TestRow54_GuardJudgesWhatANameResolvesTo(t *testing.T) {
 	if conn, err := dial(ctx, "tcp", "127.0.0.1:"+port); err == nil {
 		conn.Close()
 		t.Error("localhost was named, and 127.0.0.1 is let through")
+	}
+}
+
+func TestIPv4AddressesWrittenAsIPv6AreJudged(t *testing.T) {
+	t.Parallel()
+	reg := evilregistry.New(t)
+	_, port, _ := strings.Cut(reg.Host(), ":")
+	guard := NewGuard(GuardOptions{})
+	guard.SetServiceRanges([]netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")})
+	c, err := New(Options{Guard: guard, PlainHTTP: []string{"[::ffff:169.254.169.254]"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{
+		"[::ffff:127.0.0.1]:" + port: "loopback", "[::ffff:169.254.169.254]": "metadata", "[::ffff:10.96.0.1]": "Service range",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := c.With(Credentials{}).List(ctx, mustDigest(t, host+"/app@"+someHash))
+		cancel()
+		if fe := wantKind(t, err, verify.Forbidden); !strings.Contains(fe.Error(), want) {
+			t.Errorf("%s: %v", host, fe)
+		}
+	}
+	if reg.Count(0) != 0 {
+		t.Error("the registry was asked")
 	}
 }

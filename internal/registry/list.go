@@ -12,6 +12,10 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
+// maxListing bounds what is kept of the papers listed for one image, over all pages and places, in bytes: as much as one
+// manifest may be of. They are held until the image is judged.
+const maxListing = MaxManifest
+
 // search is one place where papers are sought.
 type search struct {
 	place verify.Place
@@ -67,6 +71,9 @@ func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, e
 	if listing.Papers = union(found); len(listing.Papers) > verify.MaxListed {
 		return verify.Listing{}, fetchError("", host, tooMany(len(listing.Papers)))
 	}
+	if err := checkListing(listing.Papers); err != nil {
+		return verify.Listing{}, fetchError("", host, err)
+	}
 	return listing, nil
 }
 
@@ -97,6 +104,28 @@ func (a *Access) searchAll(ctx context.Context, repo name.Repository, image v1.H
 
 func tooMany(n int) error {
 	return refuse(verify.TooMany, "%d papers or more are attached to the image, over the bound of %d", n, verify.MaxListed)
+}
+
+// checkListing holds a list to maxListing.
+func checkListing(papers []verify.Paper) error {
+	n := 0
+	for _, p := range papers {
+		n += len(p.MediaType) + len(p.ArtifactType) + annotationBytes(p.Annotations)
+	}
+	if n > maxListing {
+		return refuse(verify.TooLarge, "the list of what is attached to the image takes %d bytes or more, over the bound of %d", n, maxListing)
+	}
+	return nil
+}
+
+// annotationBytes is what annotations take: their text, and a map slot for each.
+func annotationBytes(annotations map[string]string) int {
+	const slot = 48 // two string headers, control byte and the slots that are free
+	n := 0
+	for key, value := range annotations {
+		n += len(key) + len(value) + slot
+	}
+	return n
 }
 
 // present makes sure that the image is there and may be read.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -480,4 +481,54 @@ func TestAPanicDuringALoginBecomesAnError(t *testing.T) {
 			t.Errorf("%s: the panic wasn't reported", kind)
 		}
 	}
+}
+
+func TestWhatListsSayIsBoundedOverAllPagesAndPlaces(t *testing.T) {
+	t.Parallel()
+	// Pages of 40 referrers with 50 KiB of annotations each: any one page is well below the bound.
+	page := func(n int) string {
+		var all []string
+		for i := range 40 {
+			all = append(all, fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1,"annotations":{"k":%q}}`,
+				ociManifest, hashOf(fmt.Appendf(nil, "%d of %d", i, n)), strings.Repeat("x", 50<<10)))
+		}
+		return `{"schemaVersion":2,"mediaType":"` + ociIndex + `","manifests":[` + strings.Join(all, ",") + `]}`
+	}
+	for pages, refused := range map[int]bool{2: false, 3: true, 10: true} {
+		t.Run(fmt.Sprintf("%d pages", pages), func(t *testing.T) {
+			t.Parallel()
+			reg := evilregistry.New(t)
+			image := signed(t, reg, "app:v1")
+			rule := reg.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.Func(func(w http.ResponseWriter, r *http.Request) {
+				n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+				w.Header().Set("Content-Type", ociIndex)
+				if n+1 < pages {
+					w.Header().Set("Link", fmt.Sprintf(`<%s?n=%d>; rel="next"`, r.URL.Path, n+1))
+				}
+				fmt.Fprint(w, page(n))
+			}))
+			l := list(t, testClient(t, Options{}, reg).With(Credentials{}), image)
+			if e := unanswered(l, verify.PlaceReferrers); refused != (e != nil) || e != nil && e.Kind != verify.TooLarge {
+				t.Errorf("unanswered: %v", l.Unanswered)
+			}
+			if rule.Hits() > 3 {
+				t.Errorf("%d pages were read", rule.Hits())
+			}
+			one(t, l, verify.PlaceSignatures)
+		})
+	}
+	t.Run("two places together", func(t *testing.T) {
+		t.Parallel()
+		reg := evilregistry.New(t)
+		image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
+		layer := func(what string) string {
+			return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[{"digest":%q,"size":1,"annotations":{"k":%q}}]}`,
+				ociManifest, someConfig, hashOf([]byte(what)), strings.Repeat("x", 3<<20))
+		}
+		for _, suffix := range []string{".sig", ".att"} {
+			reg.Plant(t, "app", ociManifest, []byte(layer(suffix)), strings.Replace(image.DigestStr(), ":", "-", 1)+suffix)
+		}
+		_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+		wantKind(t, err, verify.TooLarge)
+	})
 }

@@ -21,6 +21,11 @@ import (
 // maxDepth bounds how deep JSON of a manifest is nested: the deepest that the specification has is five.
 const maxDepth = 32
 
+// maxElements bounds the elements of one list and the names of one object: many more than verify.MaxListed, so that who
+// attaches too much is told so, and few enough that the parsed document takes no more memory than its text may. The
+// shortest text of a descriptor, {}, is parsed into some fifty times as much.
+const maxElements = 16 << 10
+
 // document is a manifest or an index that can be read in one way only.
 type document struct {
 	MediaType    string            `json:"mediaType"`
@@ -199,7 +204,9 @@ func checkObject(dec *json.Decoder, free bool, known map[string]string, depth in
 		if seen[key] {
 			return fmt.Errorf("the name %s twice in one object", quote(name))
 		}
-		seen[key] = true
+		if seen[key] = true; len(seen) > maxElements {
+			return fmt.Errorf("more than %d names in one object", maxElements)
+		}
 		if err := checkValue(dec, !free && name == "annotations", known, depth); err != nil {
 			return err
 		}
@@ -221,7 +228,10 @@ func checkValue(dec *json.Decoder, free bool, known map[string]string, depth int
 		if depth+1 > maxDepth {
 			return errors.New("nested too deep")
 		}
-		for dec.More() {
+		for n := 1; dec.More(); n++ {
+			if n > maxElements {
+				return fmt.Errorf("more than %d elements in one list", maxElements)
+			}
 			if err := checkValue(dec, false, known, depth+1); err != nil {
 				return err
 			}

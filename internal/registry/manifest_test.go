@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -184,4 +185,34 @@ func ExampleParseHostPort() {
 	// Output:
 	// registry.example.com:5000 <nil>
 	// "http://registry.example.com" is not HOST or HOST:PORT: want the host alone, without scheme or path
+}
+
+// A descriptor in memory is many times as large as the shortest text of one.
+func TestParsingTakesMemoryInProportion(t *testing.T) { // not parallel: it measures
+	fill := func(start, one, end string) []byte {
+		return []byte(start + strings.Repeat(one+",", (MaxManifest-len(start)-len(end)-len(one))/(len(one)+1)) + one + end)
+	}
+	var names strings.Builder
+	for i := 0; names.Len() < MaxManifest-200; i++ {
+		fmt.Fprintf(&names, `,"%x":""`, i)
+	}
+	start := `{"schemaVersion":2,"config":` + someConfig
+	for name, body := range map[string][]byte{
+		"of empty layers":       fill(start+`,"layers":[`, "{}", "]}"),
+		"of empty children":     fill(`{"schemaVersion":2,"mediaType":"`+ociIndex+`","manifests":[`, "{}", "]}"),
+		"of countless names":    []byte(start + `,"annotations":{` + names.String()[1:] + "}}"),
+		"of what nobody reads":  fill(start+`,"else":[`, "1", "]}"),
+		"of nested empty lists": fill(start+`,"else":[`, "[]", "]}"),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := parseDocument(body, ociManifest)
+		runtime.ReadMemStats(&after)
+		if err == nil || failureOf(err).kind != verify.Malformed {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 4*MaxManifest {
+			t.Errorf("%s: %d MiB are allotted for %d", name, got>>20, len(body)>>20)
+		}
+	}
 }

@@ -52,6 +52,9 @@ func (a *Access) referrers(ctx context.Context, repo name.Repository, image v1.H
 		if all = append(all, referrerPapers(d, verify.PlaceReferrers)...); len(all) > verify.MaxListed {
 			return nil, tooMany(len(all))
 		}
+		if err := checkListing(all); err != nil {
+			return nil, err
+		}
 		if q.page, err = nextPage(got); err != nil || q.page == nil {
 			return all, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -76,7 +75,7 @@ func (a *Access) keepManifest(repo name.Repository, digest v1.Hash, got *answer)
 	if err != nil {
 		return nil, err
 	}
-	a.client.contents.put(a.key(repo, digest), content{body: slices.Clip(got.body), mediaType: d.MediaType, readAt: a.client.now()})
+	a.client.contents.put(a.key(repo, digest), content{body: got.body, mediaType: d.MediaType, readAt: a.client.now()})
 	return d, nil
 }
 

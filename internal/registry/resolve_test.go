@@ -292,3 +292,26 @@ func TestRow34_ANameOfAnotherSpellingIsNotAsked(t *testing.T) {
 		t.Error("it was asked")
 	}
 }
+
+// A port may be written in many ways, of which one is dialled and another is matched by policies and credentials.
+func TestAPortOfAnotherSpellingIsNotAsked(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]verify.FetchKind{
+		"registry.example.com": 0, "registry.example.com:443": 0, "registry.example.com:1": 0, "registry.example.com:65535": 0,
+		"127.0.0.1:5000": 0, "[::1]": 0, "[::1]:5000": 0, "[2001:db8::1]:443": 0, "[::ffff:127.0.0.1]:5000": 0,
+
+		"registry.example.com:0443": verify.Malformed, "registry.example.com:0": verify.Malformed, "registry.example.com:00": verify.Malformed,
+		"registry.example.com:65536": verify.Malformed, "registry.example.com:65979": verify.Malformed, "registry.example.com:": verify.Malformed,
+		"registry.example.com:+443": verify.Malformed, "registry.example.com:4_43": verify.Malformed, "registry.example.com:https": verify.Malformed,
+		"[::1]:0443": verify.Malformed,
+
+		"registry.example.com.:443": verify.Forbidden, "Registry.example.com:443": verify.Forbidden, ":443": verify.Forbidden, "": verify.Forbidden,
+		"a:1:443": verify.Forbidden, "::1": verify.Forbidden, "[0:0::1]:443": verify.Forbidden, "[::FFFF:1]": verify.Forbidden, "[::1%25eth0]": verify.Forbidden,
+		"[127.0.0.1]:443": verify.Forbidden, "[::1:443": verify.Forbidden, "[]": verify.Forbidden, "[::ffff:7f00:1]:443": verify.Forbidden,
+	} {
+		err := checkHost(host)
+		if want == 0 && err != nil || want != 0 && (err == nil || failureOf(err).kind != want) {
+			t.Errorf("%q: got %v, want %v", host, err, want)
+		}
+	}
+}

@@ -236,7 +236,7 @@ func TestRowR02_BodiesThatDribbleDontStopOtherRegistries(t *testing.T) {
 	a := c.With(Credentials{})
 	p := one(t, list(t, a, image), verify.PlaceSignatures)
 	l := list(t, a, theirs)
-	p.Size = MaxPayload // each of them reserves the largest share
+	p.Size = MaxPayload // each of them may grow to the bound
 	reg.On(evilregistry.Match{Kind: evilregistry.Blob}, evilregistry.Stall(50*time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

@@ -21,8 +21,13 @@ import (
 const (
 	// maxSessions bounds the sessions held, a token of some kilobytes each.
 	maxSessions = 4096
+	// maxAuthorization bounds what is sent to log in, in bytes: the largest tokens known are some 4 KiB, and servers
+	// take headers of 8 to 16 KiB. All sessions together hold 64 MiB at most.
+	maxAuthorization = 16 << 10
 	// maxChallenges bounds the registries whose way of authenticating is remembered.
 	maxChallenges = 1024
+	// maxChallenge bounds the parameters of one, in bytes: they are a URL and a host's name.
+	maxChallenge = 4 << 10
 	// challengeAge is how long it is: it changes with a registry's configuration, and a failing login forgets it at once.
 	challengeAge = time.Hour
 )
@@ -77,6 +82,9 @@ func (l *logins) session(ctx context.Context, repo name.Repository, s secret, st
 			return have, nil
 		}
 		made, err := l.login(ctx, repo, s, stale != nil)
+		if err == nil && len(made.header) > maxAuthorization {
+			err = refuse(verify.Malformed, "a token or password of %d bytes to log in with, over the bound of %d", len(made.header), maxAuthorization)
+		}
 		if err != nil {
 			l.sessions.Remove(key)
 			return nil, err
@@ -150,7 +158,24 @@ func (l *logins) ping(ctx context.Context, origin url.URL) (challenge, error) {
 	if err != nil {
 		return challenge{}, w.explain("login", err)
 	}
+	if err := compact(asked); err != nil {
+		return challenge{}, err
+	}
 	return challenge{asked, l.now()}, nil
+}
+
+// compact refuses a challenge that is too large to be remembered, and parts it from the header that it was read from.
+func compact(c *transport.Challenge) error {
+	n, parameters := len(c.Scheme), make(map[string]string, len(c.Parameters))
+	for key, value := range c.Parameters {
+		n += len(key) + len(value)
+		parameters[strings.Clone(key)] = strings.Clone(value)
+	}
+	if n > maxChallenge {
+		return refuse(verify.Malformed, "its WWW-Authenticate of %d bytes is over the bound of %d", n, maxChallenge)
+	}
+	c.Scheme, c.Parameters = strings.Clone(c.Scheme), parameters
+	return nil
 }
 
 // exchange gets a token for pulling from one repository.

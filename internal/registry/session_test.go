@@ -431,3 +431,47 @@ func TestHostsThatLookLocalAreAskedByTheSchemeThatIsMeant(t *testing.T) {
 		t.Error("not asked by https")
 	}
 }
+
+func TestLoginsThatAreTooLargeAreRefused(t *testing.T) {
+	t.Parallel()
+	t.Run("a token", func(t *testing.T) {
+		t.Parallel()
+		for size, refused := range map[int]bool{maxAuthorization - len("Bearer "): false, maxAuthorization: true} {
+			reg := evilregistry.New(t, evilregistry.WithTokenAuth(nil, "other"))
+			image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
+			reg.On(evilregistry.Match{Kind: evilregistry.Token}, evilregistry.Status(200, nil, `{"token":"`+strings.Repeat("x", size)+`"}`))
+			c := testClient(t, Options{}, reg)
+			_, err := c.With(Credentials{}).List(within(t, admission), image)
+			want := verify.Unauthorized // no token that this registry knows
+			if refused {
+				want = verify.Malformed
+			}
+			wantKind(t, err, want)
+			if n := c.logins.sessions.Len(); refused && n != 0 {
+				t.Errorf("%d sessions are held", n)
+			}
+		}
+	})
+	t.Run("a password", func(t *testing.T) {
+		t.Parallel()
+		reg := evilregistry.New(t)
+		image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
+		_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host(), "u", strings.Repeat("x", maxAuthorization))).List(within(t, admission), image)
+		wantKind(t, err, verify.Malformed)
+	})
+	t.Run("a challenge", func(t *testing.T) {
+		t.Parallel()
+		reg := evilregistry.New(t)
+		image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
+		reg.On(evilregistry.Match{Kind: evilregistry.Ping}, evilregistry.Status(401, http.Header{
+			"Www-Authenticate": {`Bearer realm="` + reg.URL() + `/token",service="` + strings.Repeat("x", maxChallenge) + `"`}}, ""))
+		c := testClient(t, Options{}, reg)
+		_, err := c.With(Credentials{}).List(within(t, admission), image)
+		if fe := wantKind(t, err, verify.Malformed); !strings.Contains(fe.Error(), "WWW-Authenticate") {
+			t.Errorf("got %v", fe)
+		}
+		if c.logins.challenges.Len() != 0 {
+			t.Error("the challenge is held")
+		}
+	})
+}

@@ -236,10 +236,9 @@ func TestRowR07_CertificatesByUnknownAuthorities(t *testing.T) {
 	t.Parallel()
 	reg := evilregistry.New(t, evilregistry.WithTLS())
 	image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
-	c := testClient(t, Options{}, reg)
-	list(t, c.With(Credentials{}), image)
+	list(t, testClient(t, Options{}, reg).With(Credentials{}), image)
+	c := testClient(t, Options{}, reg) // it knows the same authority, and has no connection yet
 	reg.RotateCA(t)
-	c.CloseIdleConnections()
 	_, err := c.With(Credentials{}).Resolve(within(t, admission), tag(t, reg, "app:v1"))
 	if fe := wantKind(t, err, verify.Unavailable); !strings.Contains(fe.Error(), "private CA") || fe.Answer() {
 		t.Errorf("got %v", fe)
