@@ -61,6 +61,7 @@ func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.Unm
 	}
 	set := policy.Set{Unmatched: unmatched}
 	var unresolved []Unresolved
+	cluster := 0
 	compiler := Compiler{Materials: b, Namespace: b.InstallNamespace}
 	for _, obj := range b.policies {
 		v, err := viewOf(obj)
@@ -75,6 +76,9 @@ func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.Unm
 		if v.cluster == nil && v.object.GetNamespace() != namespace {
 			continue
 		}
+		if v.cluster != nil {
+			cluster++
+		}
 		p, r := compiler.Compile(ctx, v.object)
 		switch {
 		case !r.Namespaces.Matches(own):
@@ -88,7 +92,7 @@ func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.Unm
 	}
 	sortByName(set.Cluster)
 	sortByName(set.Namespaced)
-	return set, unresolved
+	return bounded(set, namespace, cluster), unresolved
 }
 
 func sortByName(list []*policy.Policy) {

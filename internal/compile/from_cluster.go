@@ -71,6 +71,7 @@ func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 	}
 	sortByName(answer.Set.Cluster)
 	sortByName(answer.Set.Namespaced)
+	answer.Set = bounded(answer.Set, q.Namespace, len(cluster))
 	return answer, nil
 }
 
@@ -102,7 +103,7 @@ func (q ClusterQuery) compile(ctx context.Context, u *unstructured.Unstructured)
 	if err != nil {
 		raw = nil // which then can't be read, and refuses
 	}
-	materials := published{live: ClusterMaterials{Reader: q.Reader}, keys: map[source][]byte{}}
+	materials := published{live: eachOnce(ClusterMaterials{Reader: q.Reader}), keys: map[source][]byte{}}
 	var notes []string
 	if obj, err := Decode(raw); err == nil {
 		notes = materials.take(obj, q.InstallNamespace)

@@ -2,7 +2,9 @@ package compile
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/pkg/verify"
@@ -60,16 +62,36 @@ func (s source) read(ctx context.Context, m Materials) ([]byte, error) {
 	return m.ConfigMap(ctx, s.namespace, s.name, s.key)
 }
 
-// lastGood reads entries, and where one can't be read, or holds no usable key, gives what it gave before. It serves one
-// compilation of one policy, so that what a deleted policy knew is gone with it.
-type lastGood struct {
-	live   Materials
-	before map[source][]byte
-	now    map[source][]byte // what this compilation used
+// keptFor is how long a key is used after it was last read where the answer since is that it isn't there: its Secret or
+// ConfigMap was deleted, or its entry, or what the entry holds is no key. That is an answer, and may be meant to revoke the key;
+// it may also be a slip that should not stop every rollout at once, so people get a day, as stale evidence does, in which they
+// are told. A failure (the API server is away, reading is forbidden) says nothing of the key, which stays in use until there is
+// an answer. To revoke a key at once, take its authority out of the policy, or replace the key.
+const keptFor = 24 * time.Hour
+
+// answered is an error that is an answer: what was asked for was looked up, and isn't there or is no key.
+type answered struct{ error }
+
+// Unwrap returns what the answer was.
+func (a answered) Unwrap() error { return a.error }
+
+// keptKey is an entry that held a usable key.
+type keptKey struct {
+	data []byte
+	read time.Time // the last time it did
 }
 
-func newLastGood(live Materials, before map[source][]byte) *lastGood {
-	return &lastGood{live: live, before: before, now: map[source][]byte{}}
+// lastGood reads entries, and where one can't be read, or holds no usable key, gives what it gave before; not for ever, see
+// keptFor. It serves one compilation of one policy, so that what a deleted policy knew is gone with it.
+type lastGood struct {
+	live   Materials
+	before map[source]keptKey
+	at     time.Time          // when this compilation began
+	now    map[source]keptKey // what it used
+}
+
+func newLastGood(live Materials, before map[source]keptKey, at time.Time) *lastGood {
+	return &lastGood{live: live, before: before, at: at, now: map[source]keptKey{}}
 }
 
 // Secret implements Materials.
@@ -88,17 +110,24 @@ func (l *lastGood) read(ctx context.Context, src source) ([]byte, error) {
 	if err == nil {
 		_, bad := verify.ParseKeys(data)
 		if bad == nil {
-			l.now[src] = data
+			l.now[src] = keptKey{data: data, read: l.at}
 			return data, nil
 		}
 		if !known {
 			return data, nil // whoever compiles it says what is wrong with it
 		}
-		err = fmt.Errorf("%s: %w", src, bad)
+		err = answered{fmt.Errorf("%s: %w", src, bad)}
 	}
 	if !known {
 		return nil, err
 	}
+	var answer answered
+	if errors.As(err, &answer) {
+		if l.at.Sub(old.read) >= keptFor {
+			return nil, fmt.Errorf("%w; what it held before was last read %s ago or more, and is no longer used", err, keptFor)
+		}
+		err = fmt.Errorf("%w; what it held before is used until %s after it was last read", err, keptFor)
+	}
 	l.now[src] = old
-	return old, err
+	return old.data, err
 }

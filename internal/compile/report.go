@@ -18,6 +18,8 @@ const (
 	ReasonKeyUnavailable = "KeyUnavailable" // a Secret or ConfigMap can't be read, and never was
 	ReasonInvalidKey     = "InvalidKey"     // what was read is no key, or a weak one
 	ReasonInternalError  = "InternalError"  // compiling it failed
+
+	ReasonTooManyPolicies = "TooManyPolicies" // there are more than MaxPolicies in its namespace, or MaxClusterPolicies
 )
 
 // Bounds of texts for people, in bytes. They are cut, for they are no input.

@@ -31,7 +31,7 @@ func newSnapshot(entries map[string]map[string]*entry) *snapshot {
 	s := &snapshot{generation: 1, cluster: clusterPolicies(entries[""]), namespaced: map[string][]*policy.Policy{}}
 	for namespace, own := range entries {
 		if namespace != "" {
-			s.namespaced[namespace] = namespacedPolicies(own)
+			s.namespaced[namespace] = namespacedPolicies(namespace, own)
 		}
 	}
 	return s
@@ -46,12 +46,15 @@ func (s *snapshot) with(namespace string, entries map[string]*entry) *snapshot {
 	if len(entries) == 0 {
 		delete(next.namespaced, namespace)
 	} else {
-		next.namespaced[namespace] = namespacedPolicies(entries)
+		next.namespaced[namespace] = namespacedPolicies(namespace, entries)
 	}
 	return next
 }
 
 func clusterPolicies(entries map[string]*entry) []clusterPolicy {
+	if p := tooMany("", len(entries)); p != nil {
+		return []clusterPolicy{{policy: p, namespaces: labels.Everything()}}
+	}
 	list := make([]clusterPolicy, 0, len(entries))
 	for _, e := range entries {
 		list = append(list, clusterPolicy{policy: e.policy, namespaces: e.report.Namespaces})
@@ -60,7 +63,10 @@ func clusterPolicies(entries map[string]*entry) []clusterPolicy {
 	return list
 }
 
-func namespacedPolicies(entries map[string]*entry) []*policy.Policy {
+func namespacedPolicies(namespace string, entries map[string]*entry) []*policy.Policy {
+	if p := tooMany(namespace, len(entries)); p != nil {
+		return []*policy.Policy{p}
+	}
 	list := make([]*policy.Policy, 0, len(entries))
 	for _, e := range entries {
 		list = append(list, e.policy)

@@ -22,7 +22,8 @@ import (
 const (
 	// rereadAfter is how often referenced Secrets and ConfigMaps are read again: how long a rotated key may go unseen.
 	rereadAfter = 30 * time.Second
-	// retryAfter is how soon a key is asked for again that a policy can't be used without: people apply both at once.
+	// retryAfter is how soon a key is asked for again that a policy can't be used without: people apply both at once. Each
+	// time that it isn't there doubles the pause, up to rereadAfter: what has been missing for long may stay so.
 	retryAfter = 3 * time.Second
 	// informerRetry is the pause before asking again for an informer that couldn't be had, such as of a CRD not there yet.
 	informerRetry = 2 * time.Second
@@ -30,8 +31,13 @@ const (
 	namespaceTimeout = 3 * time.Second
 )
 
-// compilers is how many policies are compiled side by side: compiling waits for Secrets, and hardly computes.
-const compilers = 8
+// How many policies are compiled side by side: compiling waits for Secrets, and hardly computes.
+const (
+	compilers = 8 // ImagePolicies
+	// clusterCompilers are the ClusterImagePolicies' own, with a queue of their own: however many policies tenants write, the
+	// edit of an admin, such as a revocation, doesn't wait behind them.
+	clusterCompilers = 2
+)
 
 // The errors of Set. Either way no policy can be told, and so nothing is admitted.
 var (
@@ -61,18 +67,19 @@ type StoreConfig struct {
 
 // Store holds the compiled policies of a cluster and keeps them up to date. Every replica runs one.
 type Store struct {
-	config   StoreConfig
-	compiler Compiler
-	queue    workqueue.TypedDelayingInterface[key]
-	started  atomic.Bool
+	config       StoreConfig
+	compiler     Compiler
+	queue        workqueue.TypedDelayingInterface[key] // of ImagePolicies
+	clusterQueue workqueue.TypedDelayingInterface[key] // of ClusterImagePolicies
+	started      atomic.Bool
 
 	snapshot   atomic.Pointer[snapshot] // nil until everything is known
 	namespaces namespaces
 
 	mu      sync.Mutex
-	objects map[key]*unstructured.Unstructured // as the informers gave them; not to be changed
-	entries map[string]map[string]*entry       // by namespace ("" for the cluster's), then name
-	watcher func(key)                          // told of each policy that may have a new status
+	objects map[string]map[string]*unstructured.Unstructured // as the informers gave them; not to be changed
+	entries map[string]map[string]*entry                     // by namespace ("" for the cluster's), then name, as objects are
+	watcher func(key)                                        // told of each policy that may have a new status
 }
 
 // key names a policy; its namespace is empty for a ClusterImagePolicy.
@@ -84,12 +91,13 @@ func NewStore(c StoreConfig) (*Store, error) {
 		return nil, errors.New("a Store needs informers, a live reader and the install's namespace")
 	}
 	return &Store{
-		config:     c,
-		compiler:   Compiler{Materials: ClusterMaterials{Reader: c.Live}, Namespace: c.Namespace},
-		queue:      workqueue.NewTypedDelayingQueue[key](),
-		namespaces: namespaces{m: map[string]*namespace{}},
-		objects:    map[key]*unstructured.Unstructured{},
-		entries:    map[string]map[string]*entry{},
+		config:       c,
+		compiler:     Compiler{Materials: ClusterMaterials{Reader: c.Live}, Namespace: c.Namespace},
+		queue:        workqueue.NewTypedDelayingQueue[key](),
+		clusterQueue: workqueue.NewTypedDelayingQueue[key](),
+		namespaces:   namespaces{m: map[string]*namespace{}},
+		objects:      map[string]map[string]*unstructured.Unstructured{},
+		entries:      map[string]map[string]*entry{},
 	}, nil
 }
 

@@ -21,14 +21,17 @@ type entry struct {
 	object *unstructured.Unstructured // the newest with that content
 	policy *policy.Policy
 	report Report
-	kept   map[source][]byte // the keys that were read, for the day when they can't be
-	due    time.Time         // when they are to be read again; zero: never
+	kept   map[source]keptKey // the keys that were read, for the day when they can't be
+	due    time.Time          // when they are to be read again; zero: never
+	wait   time.Duration      // how long until due, where the policy can't be used without them
+	over   bool               // it is one of too many, and wasn't compiled
 }
 
 // reconcile compiles a policy if it or its keys may have changed, and publishes it if that made a difference.
 func (s *Store) reconcile(ctx context.Context, k key) {
 	s.mu.Lock()
-	object, old := s.objects[k], s.entries[k.Namespace][k.Name]
+	object, old := s.objects[k.Namespace][k.Name], s.entries[k.Namespace][k.Name]
+	over := len(s.objects[k.Namespace]) > boundOf(k.Namespace)
 	s.mu.Unlock()
 	if object == nil {
 		s.put(ctx, k, old, nil)
@@ -36,7 +39,7 @@ func (s *Store) reconcile(ctx context.Context, k key) {
 	}
 	raw, err := essence(object)
 	now := time.Now()
-	if err == nil && old != nil && bytes.Equal(old.raw, raw) && (old.due.IsZero() || now.Before(old.due)) {
+	if err == nil && old != nil && bytes.Equal(old.raw, raw) && old.over == over && (old.due.IsZero() || now.Before(old.due)) {
 		s.mu.Lock()
 		old.object = object
 		s.mu.Unlock()
@@ -44,24 +47,37 @@ func (s *Store) reconcile(ctx context.Context, k key) {
 		s.tell(k)
 		return
 	}
-	next := &entry{uid: object.GetUID(), raw: raw, object: object}
-	keys := newLastGood(s.compiler.Materials, nil)
+	next := &entry{uid: object.GetUID(), raw: raw, object: object, over: over}
 	if old != nil && old.uid == next.uid {
-		keys.before = old.kept
+		next.kept = old.kept
 	}
-	next.policy, next.report = Compiler{Materials: keys, Namespace: s.compiler.Namespace}.compileRaw(ctx, raw, k)
-	next.kept = keys.now
-	switch {
-	case next.report.waiting():
-		next.due = now.Add(retryAfter)
-	case next.report.referring():
-		next.due = now.Add(rereadAfter)
+	if over {
+		next.policy, next.report = oneOfTooMany(k)
+	} else {
+		s.compile(ctx, k, old, next, now)
 	}
 	if ctx.Err() != nil {
 		return // what can't be read while we are being stopped says nothing of the policy
 	}
 	s.put(ctx, k, old, next)
 	s.schedule(k, next)
+}
+
+// compile compiles an entry, and says when its keys are to be read again.
+func (s *Store) compile(ctx context.Context, k key, old, next *entry, now time.Time) {
+	keys := newLastGood(eachOnce(s.compiler.Materials), next.kept, now)
+	next.policy, next.report = Compiler{Materials: keys, Namespace: s.compiler.Namespace}.compileRaw(ctx, next.raw, k)
+	next.kept = keys.now
+	switch {
+	case next.report.waiting():
+		next.wait = retryAfter
+		if old != nil && old.wait > 0 && bytes.Equal(old.raw, next.raw) {
+			next.wait = min(2*old.wait, rereadAfter)
+		}
+		next.due = now.Add(next.wait)
+	case next.report.referring():
+		next.due = now.Add(rereadAfter)
+	}
 }
 
 // essence is what of an object is compiled: its spec, and who it is. Its status and the rest of its metadata change often
@@ -134,7 +150,7 @@ func describe(ctx context.Context, k key, e *entry) {
 // schedule has a policy's keys read again when that is due.
 func (s *Store) schedule(k key, e *entry) {
 	if !e.due.IsZero() {
-		s.queue.AddAfter(k, time.Until(e.due))
+		s.queueOf(k).AddAfter(k, time.Until(e.due))
 	}
 }
 

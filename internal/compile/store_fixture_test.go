@@ -40,6 +40,8 @@ type world struct {
 	informers map[string]toolscache.SharedIndexInformer
 	live      map[string]client.Object // by kind/namespace/name
 	liveErr   error
+	slow      string // what a live read has in its id that takes its time
+	takes     time.Duration
 	gets      map[string]int
 	changes   int
 	running   sync.WaitGroup
@@ -106,7 +108,7 @@ func (w *world) settle() {
 func (w *world) end() {
 	w.stop()
 	w.running.Wait()
-	w.store.queue.ShutDown()
+	w.store.shutDown()
 	for _, s := range w.sources {
 		s.Shutdown()
 	}
@@ -130,6 +132,15 @@ func (w *world) GetInformer(_ context.Context, obj client.Object, _ ...cache.Inf
 // Get implements client.Reader for what is read live.
 func (w *world) Get(ctx context.Context, k client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	w.mu.Lock()
+	if w.slow != "" && strings.Contains("/"+k.String(), w.slow) {
+		takes := w.takes
+		w.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(takes):
+		}
+		w.mu.Lock()
+	}
 	defer w.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -186,6 +197,13 @@ func (w *world) away(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.liveErr = err
+}
+
+// slowly makes the live reads of objects with that in /NAMESPACE/NAME take some time, if they are waited for.
+func (w *world) slowly(what string, takes time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slow, w.takes = what, takes
 }
 
 func (w *world) count(id string) int {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -25,7 +26,7 @@ func (s *Store) Start(ctx context.Context) error {
 	if s.started.Swap(true) {
 		return errors.New("the policy store was started before")
 	}
-	defer s.queue.ShutDown()
+	defer s.shutDown()
 	registrations, err := s.watch(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -37,16 +38,29 @@ func (s *Store) Start(ctx context.Context) error {
 		return nil // the context has ended
 	}
 	s.first(ctx)
-	context.AfterFunc(ctx, s.queue.ShutDown)
+	context.AfterFunc(ctx, s.shutDown)
 	var workers sync.WaitGroup
 	for range compilers {
-		workers.Go(func() {
-			for s.next(ctx) {
-			}
-		})
+		workers.Go(func() { s.work(ctx, s.queue) })
+	}
+	for range clusterCompilers {
+		workers.Go(func() { s.work(ctx, s.clusterQueue) })
 	}
 	workers.Wait()
 	return nil
+}
+
+// queueOf is where a policy waits to be brought up to date.
+func (s *Store) queueOf(k key) workqueue.TypedDelayingInterface[key] {
+	if k.Namespace == "" {
+		return s.clusterQueue
+	}
+	return s.queue
+}
+
+func (s *Store) shutDown() {
+	s.queue.ShutDown()
+	s.clusterQueue.ShutDown()
 }
 
 // watch registers with the informers, and returns what tells that each has delivered all there was.
@@ -117,19 +131,40 @@ func (s *Store) lostNamespace(obj any) {
 
 func (s *Store) sawPolicy(obj any) {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
-		s.mu.Lock()
-		s.objects[keyOf(u)] = u
-		s.mu.Unlock()
-		s.queue.Add(keyOf(u))
+		s.keep(keyOf(u), u)
 	}
 }
 
 func (s *Store) lostPolicy(obj any) {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
-		s.mu.Lock()
-		delete(s.objects, keyOf(u))
-		s.mu.Unlock()
-		s.queue.Add(keyOf(u))
+		s.keep(keyOf(u), nil)
+	}
+}
+
+// keep remembers a policy's object, or with nil that it is gone, and has the policy brought up to date; all of its
+// namespace if by it they became too many, or no longer are.
+func (s *Store) keep(k key, u *unstructured.Unstructured) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.objects[k.Namespace]
+	were := len(own)
+	switch {
+	case u == nil:
+		delete(own, k.Name)
+		if len(own) == 0 {
+			delete(s.objects, k.Namespace)
+		}
+	case own == nil:
+		own = map[string]*unstructured.Unstructured{k.Name: u}
+		s.objects[k.Namespace] = own
+	default:
+		own[k.Name] = u
+	}
+	s.queueOf(k).Add(k)
+	if bound := boundOf(k.Namespace); (were > bound) != (len(own) > bound) {
+		for name := range own {
+			s.queueOf(k).Add(key{Namespace: k.Namespace, Name: name})
+		}
 	}
 }
 
@@ -141,11 +176,17 @@ func keyOf(u *unstructured.Unstructured) key {
 // first compiles every policy there is and publishes them together: nothing is answered by half of the policies.
 func (s *Store) first(ctx context.Context) {
 	s.mu.Lock()
-	keys := make(chan key, len(s.objects))
-	for k := range s.objects {
-		keys <- k
+	var all []key
+	for namespace, own := range s.objects {
+		for name := range own {
+			all = append(all, key{Namespace: namespace, Name: name})
+		}
 	}
 	s.mu.Unlock()
+	keys := make(chan key, len(all))
+	for _, k := range all {
+		keys <- k
+	}
 	close(keys)
 	var workers sync.WaitGroup
 	for range compilers {
@@ -166,15 +207,16 @@ func (s *Store) first(ctx context.Context) {
 	s.changed()
 }
 
-// next takes one policy from the queue and brings it up to date; false means that the queue was shut down.
-func (s *Store) next(ctx context.Context) bool {
-	k, shutdown := s.queue.Get()
-	if shutdown {
-		return false
+// work brings the policies of a queue up to date until it is shut down.
+func (s *Store) work(ctx context.Context, queue workqueue.TypedDelayingInterface[key]) {
+	for {
+		k, shutdown := queue.Get()
+		if shutdown {
+			return
+		}
+		s.update(ctx, k)
+		queue.Done(k)
 	}
-	defer s.queue.Done(k)
-	s.update(ctx, k)
-	return true
 }
 
 // update brings one policy up to date. Compiling has its own guard; this one is for what is around it: a policy that can't
@@ -190,7 +232,7 @@ func (s *Store) update(ctx context.Context, k key) {
 		b.policy.Name = k
 		b.unusable(ReasonInternalError, fmt.Sprintf("keeping it up to date failed: panic: %v", v))
 		s.put(ctx, k, nil, &entry{policy: b.policy, report: b.report})
-		s.queue.AddAfter(k, retryAfter)
+		s.queueOf(k).AddAfter(k, retryAfter)
 	}()
 	s.reconcile(ctx, k)
 }

@@ -16,11 +16,12 @@ import (
 
 // share is what one request holds of what may be in flight.
 type share struct {
-	load *semaphore.Weighted
-	held int64
+	load, large         *semaphore.Weighted
+	held, heldWithLarge int64
 }
 
-// grow holds n bytes in all, at least minWeight, or says that there is no room for them.
+// grow holds n bytes in all, at least minWeight, or says that there is no room for them. More than smallReview has to have
+// room among the large ones too.
 func (s *share) grow(n int64) error {
 	more := max(n, minWeight) - s.held
 	if more <= 0 {
@@ -30,12 +31,21 @@ func (s *share) grow(n int64) error {
 		return errOverloaded
 	}
 	s.held += more
+	if s.held > smallReview {
+		if more = s.held - s.heldWithLarge; !s.large.TryAcquire(more) {
+			return errOverloaded
+		}
+		s.heldWithLarge += more
+	}
 	return nil
 }
 
 func (s *share) release() {
 	s.load.Release(s.held)
-	s.held = 0
+	if s.heldWithLarge > 0 {
+		s.large.Release(s.heldWithLarge)
+	}
+	s.held, s.heldWithLarge = 0, 0
 }
 
 // headSize is how much of a review is read to refuse it under its UID, in bytes. The API server writes it within the first
@@ -43,7 +53,8 @@ func (s *share) release() {
 const headSize = 4 << 10
 
 // readBody reads the request's body until the given time. On an error it returns what it has read so far, in which the
-// UID may be found. Memory grows with what has arrived, not with what a Content-Length promises.
+// UID may be found. Memory, and what is held, grow with what has arrived, not with what a Content-Length promises; but not
+// beyond that either, where doubling would nearly double it.
 func readBody(w http.ResponseWriter, r *http.Request, held *share, until time.Time) ([]byte, error) {
 	// One byte a second must not outlive the deadline, nor what is left of a body that is refused. It is the deadline of
 	// this request, not of its connection. A recorder in a test has no connection, and needs none.
@@ -55,13 +66,22 @@ func readBody(w http.ResponseWriter, r *http.Request, held *share, until time.Ti
 		n, _ := io.ReadFull(r.Body, head) // however much it is, the request is refused
 		return head[:n], err
 	}
-	body := make([]byte, 0, min(max(r.ContentLength+1, headSize), minWeight))
+	limit := int64(MaxBody)
+	if 0 <= r.ContentLength && r.ContentLength < limit {
+		limit = r.ContentLength
+	}
+	room := max(headSize, min(limit, minWeight))
+	body := make([]byte, 0, room+1) // one more, to see the end, or that there is none
 	for {
 		if len(body) == cap(body) {
-			if err := held.grow(int64(2 * cap(body))); err != nil {
+			if room >= limit {
+				limit = MaxBody // more has come than was promised, which a server's body never does
+			}
+			room = min(2*room, limit)
+			if err := held.grow(room); err != nil {
 				return body, err
 			}
-			body = append(make([]byte, 0, 2*cap(body)), body...)
+			body = append(make([]byte, 0, room+1), body...)
 		}
 		n, err := r.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]

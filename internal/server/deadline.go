@@ -39,6 +39,11 @@ const (
 	// live in, since a decoded review takes several times the space of its bytes. What is beyond is refused at once: a
 	// quick refusal is tried again, while a queue ends in time-outs.
 	maxLoad = 64 << 20
+	// smallReview is the largest review, in bytes, that may take of smallReserve. A Pod's is seldom above some tens of KiB.
+	smallReview = 128 << 10
+	// smallReserve is how many bytes of maxLoad larger reviews can't have, so that whoever sends a few of them doesn't get the
+	// Pods of everybody else refused: room for 128 of the largest small ones, and for 512 Pods.
+	smallReserve = 16 << 20
 	// minWeight is what a request counts at least, for its goroutines, buffers and connection. So no more than
 	// maxLoad/minWeight = 2,048 requests are in flight: room for the 1,000 Pods of one rollout that all wait for the
 	// same verification.
@@ -68,14 +73,15 @@ type DeadlineOptions struct {
 // An admission.Webhook of controller-runtime is given WithRecoverPanic(false), or it words the panic itself and hands
 // its value to whoever made the request.
 func Deadline(next http.Handler, o DeadlineOptions) http.Handler {
-	return &guard{next: next, options: o, load: semaphore.NewWeighted(maxLoad)}
+	return &guard{next: next, options: o, load: semaphore.NewWeighted(maxLoad), large: semaphore.NewWeighted(maxLoad - smallReserve)}
 }
 
 // guard is the handler that Deadline returns.
 type guard struct {
 	next    http.Handler
 	options DeadlineOptions
-	load    *semaphore.Weighted // in bytes
+	load    *semaphore.Weighted // in bytes, of all reviews
+	large   *semaphore.Weighted // and of those larger than smallReview
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -83,7 +89,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	budget := budgetFor(r.URL.Query().Get("timeout"))
 	answerBy := arrived.Add(budget.answer)
 
-	held := &share{load: g.load}
+	held := &share{load: g.load, large: g.large}
 	body, err := readBody(w, r, held, answerBy)
 	if err != nil {
 		held.release()

@@ -289,6 +289,75 @@ func TestALargeBodyCountsForMore(t *testing.T) {
 	}
 }
 
+// Sixteen reviews of 2.2 MiB once filled a replica: each was charged for 4 MiB, and there was nothing that they couldn't have.
+func TestLargeReviewsLeaveRoomForSmallOnes(t *testing.T) {
+	t.Parallel()
+	inside, release := make(chan struct{}, maxLoad/minWeight), make(chan struct{})
+	g, _ := Deadline(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		inside <- struct{}{}
+		<-release
+		_, _ = io.WriteString(w, allowance)
+	}), DeadlineOptions{}).(*guard)
+	padded := func(uid string, size int) []byte {
+		head := review(uid)
+		return append(head, bytes.Repeat([]byte(" "), size-len(head))...)
+	}
+	const size = 2200 << 10
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(release)
+	admitted := func(uid string, size int) {
+		answered := make(chan struct{})
+		all.Go(func() {
+			defer close(answered)
+			if got := serve(g, "/validate?timeout=30s", padded(uid, size)).Body.String(); got != allowance {
+				t.Errorf("answer = %.300s, want the handler's", got)
+			}
+		})
+		select {
+		case <-inside:
+		case <-answered: // and said why
+		}
+	}
+	fit := int64((maxLoad - smallReserve) / size)
+	if fit < 20 {
+		t.Fatalf("%d reviews of 2.2 MiB fit", fit)
+	}
+	for range fit {
+		admitted("u-20", size)
+	}
+	refused(t, serve(g, "/validate", padded("u-21", size)), "u-21", 429, policy.Overloaded)
+	refused(t, serve(g, "/validate", padded("u-22", 2<<20)), "u-22", 429, policy.Overloaded)
+	for range smallReserve / smallReview {
+		admitted("u-23", smallReview)
+	}
+	if g.large.TryAcquire(maxLoad - smallReserve - fit*size + 1) {
+		t.Error("the large reviews are charged for less than they are")
+	}
+	if !g.large.TryAcquire(maxLoad - smallReserve - fit*size) {
+		t.Error("the large reviews are charged for more than they are, or a refused one still is")
+	}
+}
+
+func TestAReviewOfUnknownLengthIsCharged(t *testing.T) {
+	t.Parallel()
+	g, _ := Deadline(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(w, "read %d", n)
+	}), DeadlineOptions{}).(*guard)
+	r := httptest.NewRequest(http.MethodPost, "/validate", io.MultiReader(bytes.NewReader(make([]byte, 3<<20))))
+	r.ContentLength = -1
+	held := &share{load: g.load, large: g.large}
+	body, err := readBody(httptest.NewRecorder(), r, held, time.Now().Add(time.Minute))
+	if err != nil || len(body) != 3<<20 || held.held != 4<<20 || held.heldWithLarge != 4<<20 {
+		t.Errorf("read %d bytes, %v, charged for %d and %d", len(body), err, held.held, held.heldWithLarge)
+	}
+	held.release()
+	if !g.load.TryAcquire(maxLoad) || !g.large.TryAcquire(maxLoad-smallReserve) {
+		t.Error("not all was given back")
+	}
+}
+
 func TestAHandlerThatGoesOnCountsUntilItEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -314,8 +383,11 @@ func TestTheBoundsFitTogether(t *testing.T) {
 	if n := maxLoad / minWeight; n < 1000 {
 		t.Errorf("%d requests may be in flight; the Pods of one rollout are 1000", n)
 	}
-	if maxLoad < 2*MaxBody {
+	if maxLoad-smallReserve < 2*MaxBody {
 		t.Error("two of the largest bodies don't fit")
+	}
+	if smallReserve < 100*smallReview || smallReview < minWeight {
+		t.Error("the reserve has no room for a hundred small reviews")
 	}
 }
 
