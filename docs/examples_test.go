@@ -22,7 +22,7 @@ import (
 )
 
 // production is a namespace that the cluster's policies among the examples select.
-const production = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: live, labels: {environment: production}}\n"
+const production = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: live, labels: {environment: production}}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n"
 
 // case of an example: an image of a namespace, by whom it was signed, and what becomes of it.
 type exampleCase struct {

@@ -37,7 +37,7 @@ type Unresolved struct {
 	Kind string
 	// Policy is the policy's name.
 	Policy policy.Name
-	// Authority is the authority's name.
+	// Authority is the authority's name; empty where it is the policy itself.
 	Authority string
 	// Problem says what wasn't found, and why.
 	Problem string
@@ -45,6 +45,9 @@ type Unresolved struct {
 
 // String says it in one line.
 func (u Unresolved) String() string {
+	if u.Authority == "" {
+		return fmt.Sprintf("%s %s: %s", u.Kind, u.Policy, u.Problem)
+	}
 	return fmt.Sprintf("%s %s: authority %s: %s", u.Kind, u.Policy, u.Authority, u.Problem)
 }
 
@@ -55,8 +58,8 @@ func (b *Bundle) add(object source, entries map[string][]byte) {
 // Set returns the policies of a namespace, and what of them is unresolved: those policies are in the set, and refuse what
 // they match. A namespace of which there is no document has the one label that the API server gives each.
 func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.UnmatchedRule) (policy.Set, []Unresolved) {
-	own := labels.Set(b.namespaces[namespace])
-	if own == nil {
+	own, known := b.namespaces[namespace]
+	if !known {
 		own = labels.Set{corev1.LabelMetadataName: namespace}
 	}
 	set := policy.Set{Unmatched: unmatched}
@@ -80,8 +83,12 @@ func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.Unm
 			cluster++
 		}
 		p, r := compiler.Compile(ctx, v.object)
+		if !known && asksForLabels(r.Namespaces) {
+			unresolved = append(unresolved, Unresolved{Kind: v.kind, Policy: p.Name, Problem: fmt.Sprintf(
+				"spec.namespaceSelector: selects by labels, and there is no Namespace %s among the files: add it, with its labels", namespace)})
+		}
 		switch {
-		case !r.Namespaces.Matches(own):
+		case !r.Namespaces.Matches(labels.Set(own)):
 			continue
 		case v.cluster != nil:
 			set.Cluster = append(set.Cluster, p)
@@ -93,6 +100,12 @@ func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.Unm
 	sortByName(set.Cluster)
 	sortByName(set.Namespaced)
 	return bounded(set, namespace, cluster), unresolved
+}
+
+// asksForLabels tells whether a selector needs more than the one label that every namespace has, its name.
+func asksForLabels(s labels.Selector) bool {
+	requirements, _ := s.Requirements()
+	return slices.ContainsFunc(requirements, func(r labels.Requirement) bool { return r.Key() != corev1.LabelMetadataName })
 }
 
 func sortByName(list []*policy.Policy) {
