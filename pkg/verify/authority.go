@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// MaxKeys bounds the keys of one authority: each is tried on each candidate (64 candidates x 64 keys x 0.1 ms).
+// MaxKeys bounds the keys of one authority: each may be tried on each candidate, within MaxChecks.
 const MaxKeys = 64
 
 // Authority is someone who may vouch for an image: so far, whoever holds one of a set of keys. The set of

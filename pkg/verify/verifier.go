@@ -207,16 +207,18 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
 	k := keyOf(f, image, a)
-	select {
-	case v.judging <- struct{}{}:
-		defer func() { <-v.judging }()
-	case <-ctx.Done():
-		return unknown(g.at, image, fmt.Errorf("no turn to verify in the time there was: %w", ctx.Err()))
-	}
-	g.mu.Lock()
+	g.mu.Lock() // before a turn is taken, so that who waits here holds up nobody else
 	defer g.mu.Unlock()
 	if done, ok := g.judged[k]; ok {
 		return done
+	}
+	if len(g.candidates) > 0 { // else there is nothing to verify, and who ran out of time still gets what is held
+		select {
+		case v.judging <- struct{}{}:
+			defer func() { <-v.judging }()
+		case <-ctx.Done():
+			return unknown(g.at, image, fmt.Errorf("no turn to verify in the time there was: %w", ctx.Err()))
+		}
 	}
 	found, err := a.findings(ctx, image, g)
 	if err != nil && !errors.Is(err, errTooManyChecks) {

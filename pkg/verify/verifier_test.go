@@ -175,6 +175,27 @@ func TestWhatIsGoneIsNotKeptBecauseAnotherPlaceFails(t *testing.T) {
 	})
 }
 
+// TestARegistryThatHangsIsAnOutageToo: who runs out of time is served what is held, marked, and every time alike.
+func TestARegistryThatHangsIsAnOutageToo(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	authority := verifytest.Authority(t, "release", s)
+	reg, c := verifytest.NewRegistry(), newClock()
+	reg.Sign(s, image)
+	v := newVerifier(t, verify.Options{Clock: c.Now})
+	one(t, v, reg, image, authority, verify.Held)
+	c.pass(time.Hour)
+	defer reg.Block()()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		f := v.Findings(ctx, reg, at(image), []verify.Authority{authority}, verify.Held)[0]
+		if len(f.Evidence) != 1 || !f.Stale || len(f.Unanswered) == 0 {
+			t.Fatalf("findings %+v", f)
+		}
+	}
+}
+
 func TestSignatureChecksAreBounded(t *testing.T) {
 	t.Parallel()
 	image := verifytest.Digest("image")
