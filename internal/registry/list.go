@@ -50,15 +50,15 @@ func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, e
 		return refused(err)
 	}
 	if !a.settled(image.Repository) { // ask the rest with the credential that opens the image
-		if err := a.client.guard.run(func() error { return a.present(ctx, image.Repository, digest) }); err != nil {
+		if err := a.client.guard.run(func() error { _, err := a.present(ctx, image.Repository, digest); return err }); err != nil {
 			return refused(err)
 		}
 	}
-	found, errs := a.searchAll(ctx, image.Repository, digest)
+	var listing verify.Listing
+	found, errs := a.searchAll(ctx, image.Repository, digest, &listing)
 	if errs[0] != nil {
 		return refused(errs[0])
 	}
-	var listing verify.Listing
 	for i, s := range a.searches() {
 		if err := errs[i+1]; err != nil {
 			at := fetchError(s.place, host, err)
@@ -77,14 +77,18 @@ func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, e
 	return listing, nil
 }
 
-// searchAll reads the manifest and all places at once. The first error is the manifest's, which ends the others.
-func (a *Access) searchAll(ctx context.Context, repo name.Repository, image v1.Hash) ([][]verify.Paper, []error) {
+// searchAll reads the manifest, with what is below it, and all places at once. The first error is the manifest's, which ends the others.
+func (a *Access) searchAll(ctx context.Context, repo name.Repository, image v1.Hash, listing *verify.Listing) ([][]verify.Paper, []error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	searches := a.searches()
 	found := make([][]verify.Paper, len(searches))
 	works := []func() error{func() error {
-		err := a.present(ctx, repo, image)
+		d, err := a.present(ctx, repo, image)
+		if err == nil && d.index() {
+			listing.Index = true
+			listing.Children, err = a.children(ctx, repo, image, d)
+		}
 		if err != nil {
 			stop()
 		}
@@ -128,13 +132,27 @@ func annotationBytes(annotations map[string]string) int {
 	return n
 }
 
-// present makes sure that the image is there and may be read.
-func (a *Access) present(ctx context.Context, repo name.Repository, image v1.Hash) error {
+// present makes sure that the image is there and may be read, and returns its manifest.
+func (a *Access) present(ctx context.Context, repo name.Repository, image v1.Hash) (*document, error) {
 	if held, ok := a.client.contents.get(a.key(repo, image)); ok && a.client.now().Sub(held.readAt) < manifestFresh {
-		return nil
+		return parseDocument(held.body, held.mediaType)
 	}
-	_, err := a.manifest(ctx, repo, image, -1, true)
-	return err
+	return a.manifest(ctx, repo, image, -1, true)
+}
+
+// Present reads the image's manifest, but for one that was read within the last seconds. It implements verify.Fetcher.
+func (a *Access) Present(ctx context.Context, image name.Digest) error {
+	digest, err := imageDigest(image)
+	if err == nil {
+		err = checkTarget(image.Repository)
+	}
+	if err == nil {
+		err = a.client.guard.run(func() error { _, err := a.present(ctx, image.Repository, digest); return err })
+	}
+	if err != nil {
+		return fetchError(verify.PlaceManifest, image.RegistryStr(), err)
+	}
+	return nil
 }
 
 // attached reads a manifest by a tag that is derived from the image's digest. Without such a tag it returns nil.

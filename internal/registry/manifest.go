@@ -43,11 +43,17 @@ type descriptor struct {
 	ArtifactType string            `json:"artifactType"`
 	Digest       v1.Hash           `json:"digest"`
 	Size         int64             `json:"size"` // bytes
+	Platform     *platform         `json:"platform"`
 	Annotations  map[string]string `json:"annotations"`
 }
 
 // index tells whether the document is an index of manifests.
 func (d *document) index() bool {
+	return d.MediaType == string(types.OCIImageIndex) || d.MediaType == string(types.DockerManifestList)
+}
+
+// index tells whether the descriptor is one of an index.
+func (d descriptor) index() bool {
 	return d.MediaType == string(types.OCIImageIndex) || d.MediaType == string(types.DockerManifestList)
 }
 

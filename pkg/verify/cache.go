@@ -116,6 +116,9 @@ func cost(k key, f Findings) int64 {
 	for _, e := range f.Evidence {
 		n += int64(unsafe.Sizeof(e)) + int64(len(e.subject.Hex)+len(e.source.Hex)+len(e.predicateType))
 	}
+	for _, c := range f.Children { // shared among authorities, and counted for each
+		n += int64(unsafe.Sizeof(c)) + int64(len(c.Digest.Hex)+len(c.Platform.OS)+len(c.Platform.Architecture)+len(c.Platform.Variant))
+	}
 	for _, m := range f.Misses {
 		n += int64(unsafe.Sizeof(m)) + int64(len(m.Claimed)+len(m.Source.Hex))
 	}

@@ -56,6 +56,9 @@ type Listing struct {
 	Papers []Paper
 	// Unanswered lists the places that could not be read. "Nothing found" means nothing while it isn't empty.
 	Unanswered []*FetchError
+	// Index says that the image is an index of manifests. Children are those of them that a node may run, at least one.
+	Index    bool
+	Children []Child
 }
 
 // Candidate is a paper with its bytes: untrusted, and of another type than Evidence for that reason.
@@ -71,11 +74,14 @@ type Access [sha256.Size]byte
 // Fetcher reads a registry with one set of credentials. What it returns is complete or an error, within the bounds of
 // this package, and content always hashes to the digest it was asked for by. Errors are *FetchError.
 type Fetcher interface {
-	// List checks that the image is there and names what is attached to it, in every Place. It fails only where the
-	// image itself can't be read or a bound is exceeded; other places that don't answer are in Listing.Unanswered.
+	// List checks that the image is there, reads what is below it if it is an index, and names what is attached to it, in every
+	// Place. It fails only where the image itself can't be read or a bound is exceeded; other places that don't answer are in
+	// Listing.Unanswered.
 	List(ctx context.Context, image name.Digest) (Listing, error)
 	// Fetch reads one paper.
 	Fetch(ctx context.Context, image name.Digest, p Paper) (Candidate, error)
+	// Present reads the image's manifest anew, by which the registry shows that these credentials may read the image.
+	Present(ctx context.Context, image name.Digest) error
 	// Access identifies the credentials used.
 	Access() Access
 }
@@ -85,13 +91,14 @@ type FetchKind uint8
 
 // The kinds of failure.
 const (
-	Unavailable  FetchKind = iota // time-out, 429, 5xx, DNS, TLS, broken connection: nothing is known
-	Unauthorized                  // 401 or 403: an answer
-	NotFound                      // 404: an answer
-	Forbidden                     // our own rules forbid to ask: plain http, a guarded address, a redirect
-	Malformed                     // what came isn't what it says it is
-	TooLarge                      // a bound was exceeded
-	TooMany                       // more papers than the bound
+	Unavailable   FetchKind = iota // time-out, 429, 5xx, DNS, TLS, broken connection: nothing is known
+	Unauthorized                   // 401 or 403: an answer
+	NotFound                       // 404: an answer
+	Forbidden                      // our own rules forbid to ask: plain http, a guarded address, a redirect
+	Malformed                      // what came isn't what it says it is
+	TooLarge                       // a bound was exceeded
+	TooMany                        // more papers than the bound
+	IndexTooLarge                  // an index that is nested too deep, or with too many children
 )
 
 // String returns the kind as a word for logs and metric labels.
@@ -109,6 +116,8 @@ func (k FetchKind) String() string {
 		return "too_large"
 	case TooMany:
 		return "too_many"
+	case IndexTooLarge:
+		return "index_too_large"
 	}
 	return "unavailable"
 }

@@ -83,6 +83,9 @@ type Findings struct {
 	ListedAt time.Time
 	// Stale says that the registry fails and Evidence is from before.
 	Stale bool
+	// Index says that the image is an index of manifests, and Children which of them a node may run. Without a listing, neither is known.
+	Index    bool
+	Children []Child
 }
 
 // MaxUnanswered bounds the failures kept with findings: one says what is wrong, a few say where.

@@ -17,6 +17,8 @@ import (
 // gathered is all that a registry offers about an image, fetched once for everyone who asks.
 type gathered struct {
 	at         time.Time
+	index      bool
+	children   []Child
 	seen       int
 	candidates []Candidate
 	misses     []Miss
@@ -96,7 +98,7 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 			g.lose(e.Place)
 		}
 	}
-	g.seen = len(listing.Papers)
+	g.seen, g.index, g.children = len(listing.Papers), listing.Index, listing.Children
 	tooMany := func(n, most int, what string) *gathered {
 		g.unanswered = append(slices.Clone(g.unanswered), &FetchError{
 			Kind: TooMany, Host: image.RegistryStr(), Err: fmt.Errorf("%d papers %s: at most %d", n, what, most),

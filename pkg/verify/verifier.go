@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -34,6 +35,7 @@ type Event string
 const (
 	EventHit     Event = "hit"     // findings held were good enough
 	EventMiss    Event = "miss"    // the registry was asked
+	EventInherit Event = "inherit" // evidence that other credentials brought was served to these, which may read the image
 	EventStale   Event = "stale"   // the registry fails, older evidence was served
 	EventRefresh Event = "refresh" // evidence was served and listed anew behind the request
 	EventEvicted Event = "evicted" // findings were dropped for want of room
@@ -61,6 +63,7 @@ type Verifier struct {
 	observe  func(Event)
 	panicked func(any, []byte)
 	cache    *cache
+	holders  *lru.Cache[holding, Access]
 	gathers  singleflight.Group
 	// judging bounds the verifications at work to the processors there are: more would only be slower, all of them.
 	judging    chan struct{}
@@ -88,7 +91,11 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Verifier{clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, judging: make(chan struct{}, runtime.GOMAXPROCS(0))}, nil
+	holders, err := lru.New[holding, Access](maxHolders)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, holders: holders, judging: make(chan struct{}, runtime.GOMAXPROCS(0))}, nil
 }
 
 // Size returns the bytes and the number of findings held.
@@ -118,6 +125,9 @@ func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, a
 		if behind {
 			v.refresh(ctx, f, image, authorities)
 		}
+		return out
+	}
+	if fresh == Held && v.inherit(ctx, f, image, authorities, ask, out) {
 		return out
 	}
 	v.observe(EventMiss)
@@ -230,6 +240,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 		for range v.cache.put(k, found) {
 			v.observe(EventEvicted)
 		}
+		v.hold(k, found)
 	case ok && v.clock().Sub(held.ListedAt) <= KeepFor:
 		// Only what a failing place may still have: where a place answered without it, it is gone.
 		kept := slices.DeleteFunc(slices.Clone(held.Evidence), func(e Evidence) bool { return !g.mayHave(e) })
@@ -237,6 +248,9 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 			v.observe(EventStale)
 			found.Evidence = union(found.Evidence, kept)
 			found.Stale, found.ListedAt = true, held.ListedAt
+			if g.lost[PlaceManifest] { // what a digest is doesn't change
+				found.Index, found.Children = held.Index, held.Children
+			}
 		}
 	}
 	if g.judged == nil {
@@ -248,7 +262,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 
 // findings examines each candidate. An error says that not all were: what was found until then is there as well.
 func (a Authority) findings(ctx context.Context, image name.Digest, g *gathered) (Findings, error) {
-	f := Findings{ListedAt: g.at, Seen: g.seen, Unanswered: briefly(g.unanswered), Misses: slices.Clone(g.misses)}
+	f := Findings{ListedAt: g.at, Seen: g.seen, Index: g.index, Children: g.children, Unanswered: briefly(g.unanswered), Misses: slices.Clone(g.misses)}
 	subject, err := hashOf(image)
 	if err != nil {
 		f.Unanswered = append(f.Unanswered, &FetchError{Kind: Malformed, Place: PlaceManifest, Err: err})

@@ -76,7 +76,9 @@ type Registry struct {
 	broken error
 	lists  int
 	fetch  int
+	shown  int
 	block  chan struct{}
+	below  map[v1.Hash][]verify.Child
 }
 
 var _ verify.Fetcher = (*Registry)(nil)
@@ -156,6 +158,7 @@ func (r *Registry) List(ctx context.Context, image name.Digest) (verify.Listing,
 		return verify.Listing{}, r.down
 	}
 	l := verify.Listing{Unanswered: r.places}
+	l.Children, l.Index = r.below[h]
 	for _, c := range r.papers[h] {
 		l.Papers = append(l.Papers, c.Paper)
 	}
@@ -180,6 +183,31 @@ func (r *Registry) Fetch(_ context.Context, image name.Digest, p verify.Paper) (
 		}
 	}
 	return verify.Candidate{}, &verify.FetchError{Kind: verify.NotFound, Place: p.Place, Err: errors.New("gone")}
+}
+
+// Index makes a digest that of an index.
+func (r *Registry) Index(index v1.Hash, children ...verify.Child) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.below == nil {
+		r.below = map[v1.Hash][]verify.Child{}
+	}
+	r.below[index] = children
+}
+
+// Present implements verify.Fetcher.
+func (r *Registry) Present(context.Context, name.Digest) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shown++
+	return r.down
+}
+
+// Shown returns how often it was asked for an image's manifest alone.
+func (r *Registry) Shown() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shown
 }
 
 // Access implements verify.Fetcher.
