@@ -104,6 +104,15 @@ func checkSegment(seg, alphabet string) error {
 	return nil
 }
 
+// Any tells a lone **, which is any image of any host.
+func (p Pattern) Any() bool { return p.any }
+
+// MatchesHost tells whether the pattern names a registry, as HOST or HOST:PORT; a lone ** names none.
+func (p Pattern) MatchesHost(registry string) bool {
+	host, port, _ := strings.Cut(canonicalHost(registry), ":")
+	return !p.any && len(p.host) > 0 && port == p.port && segments(p.host, strings.Split(host, "."))
+}
+
 // String returns the pattern as written.
 func (p Pattern) String() string { return p.text }
 

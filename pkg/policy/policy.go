@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -57,9 +58,11 @@ func (n Name) String() string {
 
 // Policy is a compiled policy. It isn't changed once made, and is safe to share.
 type Policy struct {
-	Name       Name
-	Mode       Mode
-	Images     Matcher
+	Name   Name
+	Mode   Mode
+	Images Matcher
+	// Platforms say which children of an index must have papers of their own; none: every one that a node may run.
+	Platforms  []Platform
 	References References
 	Action     Action
 	// Because is the reason given with allow and deny, shown to people.
@@ -80,9 +83,11 @@ type Policy struct {
 type Requirement interface {
 	// Name is the requirement's field in the policy.
 	Name() string
+	// Subject says which digests its papers are about.
+	Subject() Subject
 	// Authorities are those whose findings Judge wants, in that order.
 	Authorities() []verify.Authority
-	// Judge says what comes of the requirement for a digest, from one Findings for each of Authorities.
+	// Judge says what comes of the requirement for one digest of its subject, from one Findings for each of Authorities.
 	Judge(digest v1.Hash, findings []verify.Findings) Result
 }
 
@@ -93,12 +98,14 @@ type Image struct {
 	Digest v1.Hash
 	// Unresolved says why Digest isn't known, once that was tried.
 	Unresolved *verify.FetchError
+	// Pinning says what becomes of its tag under a policy that pins tags.
+	Pinning Pinning
 }
 
 func (i Image) resolved() bool { return i.Digest != v1.Hash{} }
 
-// Knowledge returns what an authority is known to have said about the image that is being judged.
-type Knowledge func(verify.Authority) verify.Findings
+// Knowledge returns what an authority is known to have said about a digest: the one that is being judged, or one below it.
+type Knowledge func(digest v1.Hash, authority verify.Authority) verify.Findings
 
 // Authorities returns all the authorities whose findings Judge wants.
 func (p *Policy) Authorities() []verify.Authority {
@@ -125,7 +132,7 @@ func (p *Policy) NeedsDigest(r Reference) bool {
 	if p.Unusable != "" || !r.ByTag() {
 		return false
 	}
-	return p.Action == ActionRequire || p.Action == ActionAllow && p.References.Tags == TagsDeny
+	return p.Action == ActionRequire || p.Action == ActionAllow && p.References.Tags != TagsAllow
 }
 
 // Judge returns the verdict on an image that the policy matches.
@@ -150,8 +157,8 @@ func (p *Policy) Judge(img Image, know Knowledge) Verdict {
 	case ActionNone:
 		v.add(Result{Requirement: "policy", Reason: PolicyUnusable, Detail: "it says neither require nor allow nor deny"})
 	}
-	bad, warning := p.References.judge(img)
-	if bad != nil {
+	bad, warning := p.References.judge(img, p.Mode)
+	if said := p.Action == ActionRequire && !img.resolved() && bad != nil && bad.Outcome == Undetermined; bad != nil && !said {
 		v.add(*bad)
 	}
 	if warning != nil {
@@ -174,13 +181,16 @@ func (p *Policy) require(v *Verdict, img Image, know Knowledge) {
 			v.add(unresolved(r.Name(), img))
 			continue
 		}
-		authorities := r.Authorities()
-		findings := make([]verify.Findings, len(authorities))
-		for i, a := range authorities {
-			findings[i] = know(a)
-			if findings[i].Stale {
-				v.stale(findings[i])
+		findings := findingsOf(r, img.Digest, know)
+		index := slices.IndexFunc(findings, func(f verify.Findings) bool { return f.Index })
+		for _, f := range findings {
+			if f.Stale {
+				v.stale(f)
 			}
+		}
+		if r.Subject() == EachPlatform && index >= 0 {
+			v.add(p.eachPlatform(r, findings[index].Children, know))
+			continue
 		}
 		v.add(r.Judge(img.Digest, findings))
 	}
@@ -190,7 +200,7 @@ func unresolved(requirement string, img Image) Result {
 	if img.Unresolved == nil {
 		return Result{Requirement: requirement, Reason: RegistryUnavailable, Detail: "its digest was not resolved"}
 	}
-	return Result{Requirement: requirement, Reason: reasonOf(img.Unresolved), Detail: "could not resolve the tag: " + img.Unresolved.Error()}
+	return Result{Requirement: requirement, Reason: ReasonOf(img.Unresolved), Detail: "could not resolve the tag: " + img.Unresolved.Error()}
 }
 
 // Refuse returns the verdict of a policy on something that can't even be judged.

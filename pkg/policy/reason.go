@@ -21,6 +21,7 @@ const (
 	PolicyUnusable   Reason = "PolicyUnusable"
 	InvalidReference Reason = "InvalidReference"
 	TagNotAllowed    Reason = "TagNotAllowed"
+	NotPinned        Reason = "NotPinned"
 
 	NoTrustedSignature Reason = "NoTrustedSignature"
 	TooFewSigners      Reason = "TooFewSigners"
@@ -30,6 +31,8 @@ const (
 	RegistryForbidden    Reason = "RegistryForbidden"
 	ImageNotFound        Reason = "ImageNotFound"
 	ImageMalformed       Reason = "ImageMalformed"
+	IndexTooLarge        Reason = "IndexTooLarge"
+	PlatformMissing      Reason = "PlatformMissing"
 	TooLarge             Reason = "TooLarge"
 	TooManyPapers        Reason = "TooManyPapers"
 	TooManyImages        Reason = "TooManyImages"
@@ -47,16 +50,16 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		Verified, AllowedByPolicy, NoPolicyInForce, ImagesUnchanged, NoImages, TagMayMove, EvidenceIsStale, KeyNotReadAgain,
-		DeniedByPolicy, NoPolicyMatches, PolicyUnusable, InvalidReference, TagNotAllowed,
+		DeniedByPolicy, NoPolicyMatches, PolicyUnusable, InvalidReference, TagNotAllowed, NotPinned,
 		NoTrustedSignature, TooFewSigners,
-		RegistryUnavailable, RegistryUnauthorized, RegistryForbidden, ImageNotFound, ImageMalformed,
+		RegistryUnavailable, RegistryUnauthorized, RegistryForbidden, ImageNotFound, ImageMalformed, IndexTooLarge, PlatformMissing,
 		TooLarge, TooManyPapers, TooManyImages,
 		NotReady, NamespaceUnknown, InvalidRequest, InvalidPolicy, Overtime, Overloaded, InternalError,
 	}
 }
 
-// reasonOf says why something could not be read.
-func reasonOf(e *verify.FetchError) Reason {
+// ReasonOf says why something could not be read.
+func ReasonOf(e *verify.FetchError) Reason {
 	switch e.Kind {
 	case verify.Unauthorized:
 		return RegistryUnauthorized
@@ -70,6 +73,8 @@ func reasonOf(e *verify.FetchError) Reason {
 		return TooLarge
 	case verify.TooMany:
 		return TooManyPapers
+	case verify.IndexTooLarge:
+		return IndexTooLarge
 	case verify.Unavailable:
 	}
 	return RegistryUnavailable

@@ -149,6 +149,9 @@ func (r *Reference) readTagAndDigest(s string, theirs reference.Named, ours name
 // String returns the reference as it was written.
 func (r Reference) String() string { return r.written }
 
+// WithDigest returns the reference with its tag, "latest" where none is written, and a digest beside it.
+func (r Reference) WithDigest(d v1.Hash) string { return r.withTag() + "@" + d.String() }
+
 // Host returns the registry by its canonical name, for matching: Docker Hub's names are docker.io, and :443 is dropped.
 func (r Reference) Host() string { return r.host }
 

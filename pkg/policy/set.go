@@ -51,6 +51,25 @@ func (s Selection) Verdicts() int {
 	return n
 }
 
+// Pins tells whether a tag is to be rewritten to the digest that it stands for: an enforcing policy that matches wants it pinned, and
+// none wants it refused.
+func (s Selection) Pins() bool {
+	pins := false
+	for _, p := range s.Policies {
+		if p.Mode != Enforce || p.Unusable != "" || p.Action != ActionRequire && p.Action != ActionAllow {
+			continue
+		}
+		switch p.References.Tags {
+		case TagsDeny:
+			return false
+		case TagsPin:
+			pins = true
+		case TagsAllow:
+		}
+	}
+	return pins
+}
+
 // Select returns the policies that are about an image, and the verdict that a namespace's being closed gives.
 //
 // A namespace is closed at the level that closes it. Where a cluster policy enforces, an image that no enforcing cluster policy

@@ -51,6 +51,9 @@ func NewSignature(by []verify.Authority, atLeast int) (Requirement, error) {
 // Name implements Requirement.
 func (s signature) Name() string { return "signature" }
 
+// Subject implements Requirement.
+func (s signature) Subject() Subject { return TheImage }
+
 // Authorities implements Requirement.
 func (s signature) Authorities() []verify.Authority { return s.by }
 
@@ -92,7 +95,7 @@ func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
 	case len(signers) >= s.atLeast:
 		r.Outcome, r.Reason, r.Detail = Satisfied, Verified, describe(signers)
 	case unanswered != nil:
-		r.Reason, r.Detail = reasonOf(unanswered), unanswered.Error()
+		r.Reason, r.Detail = ReasonOf(unanswered), unanswered.Error()
 	case len(signers) > 0:
 		r.Outcome, r.Reason = Violated, TooFewSigners
 		r.Detail = fmt.Sprintf("%s of at least %d: %s", count(len(signers), "signer"), s.atLeast, describe(signers))

@@ -13,6 +13,17 @@ type TagRule uint8
 const (
 	TagsDeny  TagRule = iota // refused, with the digest to use
 	TagsAllow                // checked, with a warning that the tag may move before the kubelet pulls
+	TagsPin                  // rewritten to the digest on Pods, before they are judged
+)
+
+// Pinning says what becomes of tags that policies want pinned. The zero value pins none.
+type Pinning uint8
+
+// The states of pinning.
+const (
+	PinningOff   Pinning = iota // the install rewrites no tags: such a tag is refused, with the digest to use
+	PinningDone                 // tags were rewritten before: what is a tag still was not
+	PinningAhead                // the tag will be rewritten before it is judged for a Pod
 )
 
 // TagGlob matches a tag as written: * stands for any characters, ? for one.
@@ -34,7 +45,7 @@ func (g TagGlob) match(tag string) bool {
 
 // References says how an image may be named.
 //
-//	tags   what happens to an image named by a tag without a digest
+//	tags   what happens to an image named by a tag without a digest: Pin, Deny or Allow
 //	allow  globs of which a written tag must match one, also beside a digest; none: any
 //	deny   globs of which a written tag must match none, also beside a digest
 //
@@ -48,7 +59,9 @@ type References struct {
 const requirementReferences = "references"
 
 // judge returns what is wrong with how the image is named, or the warning that goes with it.
-func (rule References) judge(img Image) (bad *Result, warning *Warning) {
+//
+// A policy that only warns or audits pins nothing, and so judges a tag as if it had been pinned: it tells what enforcing would.
+func (rule References) judge(img Image, mode Mode) (bad *Result, warning *Warning) {
 	violated := func(format string, args ...any) (*Result, *Warning) {
 		return &Result{Requirement: requirementReferences, Outcome: Violated, Reason: TagNotAllowed, Detail: fmt.Sprintf(format, args...)}, nil
 	}
@@ -70,6 +83,9 @@ func (rule References) judge(img Image) (bad *Result, warning *Warning) {
 	if !img.Reference.ByTag() {
 		return nil, nil
 	}
+	if rule.Tags == TagsPin && img.Pinning != PinningOff {
+		return rule.unpinned(img, mode), nil
+	}
 	if rule.Tags != TagsAllow {
 		if img.resolved() {
 			return violated("a tag may move; use %s@%s", img.Reference.withTag(), img.Digest)
@@ -81,6 +97,19 @@ func (rule References) judge(img Image) (bad *Result, warning *Warning) {
 		text = fmt.Sprintf("tag %s may move before it is pulled; checked @%s", tag, short(img.Digest.String()))
 	}
 	return nil, &Warning{Reason: TagMayMove, Text: text}
+}
+
+// unpinned judges a tag that should have been pinned, or will be.
+func (rule References) unpinned(img Image, mode Mode) *Result {
+	switch {
+	case !img.resolved():
+		r := unresolved(requirementReferences, img)
+		return &r
+	case img.Pinning == PinningAhead || mode != Enforce:
+		return nil
+	}
+	return &Result{Requirement: requirementReferences, Reason: NotPinned, Detail: fmt.Sprintf(
+		"the tag was not pinned before it came here; try again, or use %s@%s", img.Reference.withTag(), img.Digest)}
 }
 
 // withTag returns the reference with the tag that it stands for.
