@@ -166,8 +166,8 @@ func (p *parts) evaluator() (*admission.Evaluator, error) {
 }
 
 // open opens a repository with the credentials of a Pod.
-func open(client *registry.Client) func([]registry.Credentials, name.Repository) (admission.Registry, error) {
-	return func(credentials []registry.Credentials, repository name.Repository) (admission.Registry, error) {
+func open(client *registry.Client) func(context.Context, []registry.Credentials, name.Repository) (admission.Registry, error) {
+	return func(_ context.Context, credentials []registry.Credentials, repository name.Repository) (admission.Registry, error) {
 		return client.With(registry.Merge(credentials...).For(repository)), nil
 	}
 }

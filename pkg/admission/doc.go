@@ -4,6 +4,8 @@
 //	Evaluator   images of a namespace -> Decision                       (evaluator.go)
 //	Decision    allowed only if everything that had to be judged passed (decision.go)
 //	Pods        the handler of /validate                                (pods.go)
+//	Pins        the handler of /pin, on which nothing rests             (pin.go)
+//	Templates   the handler of /workloads, on which nothing rests       (templates.go)
 //	Policies    the handler of /validate-policy                         (policies.go)
 //
 // A Decision that nobody filled in refuses. There is one way to be allowed: each image has as many verdicts as there are

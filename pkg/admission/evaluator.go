@@ -43,6 +43,8 @@ type Query struct {
 	Namespace   string
 	Images      []Image
 	PullSecrets []string
+	// Ahead says that tags which policies pin are still to be rewritten: the images are those of a template, or a question.
+	Ahead bool
 }
 
 // Evaluator decides. All its fields are needed; Panicked may be nil.
@@ -50,6 +52,8 @@ type Evaluator struct {
 	Policies   PolicySource
 	Registries Registries
 	Verifier   *verify.Verifier
+	// Pinning says that the install rewrites tags to digests where policies want it, before Pods are judged.
+	Pinning bool
 	// Panicked is given the value and stack of a recovered panic.
 	Panicked func(value any, stack []byte)
 }
@@ -92,7 +96,7 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 	judged := group(q.Images)
 	credentials := sync.OnceValues(func() (Opener, error) { return e.Registries.Open(ctx, q.Namespace, q.PullSecrets) })
 	if len(judged) == 1 {
-		e.judge(ctx, set, credentials, &judged[0])
+		e.judge(ctx, set, e.pinning(q), credentials, &judged[0])
 		return Decision{Images: judged}
 	}
 	var wg sync.WaitGroup
@@ -106,7 +110,7 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 					judged[i].Verdicts, judged[i].Expected = nil, 0 // an image without verdicts is refused
 				}
 			}()
-			e.judge(ctx, set, credentials, &judged[i])
+			e.judge(ctx, set, e.pinning(q), credentials, &judged[i])
 		}()
 	}
 	wg.Wait()
@@ -146,7 +150,7 @@ func group(images []Image) []Judged {
 }
 
 // judge fills in what came of one image.
-func (e *Evaluator) judge(ctx context.Context, set policy.Set, credentials func() (Opener, error), j *Judged) {
+func (e *Evaluator) judge(ctx context.Context, set policy.Set, pinning policy.Pinning, credentials func() (Opener, error), j *Judged) {
 	ref, err := policy.ParseReference(j.Written)
 	if err != nil {
 		sel := set.SelectInvalid()
@@ -156,17 +160,11 @@ func (e *Evaluator) judge(ctx context.Context, set policy.Set, credentials func(
 		}
 		return
 	}
-	img := policy.Image{Reference: ref}
+	img := policy.Image{Reference: ref, Pinning: pinning}
 	if h, ok := ref.Digest(); ok {
 		img.Digest = h
 	}
-	open := func() (Registry, error) {
-		open, err := credentials()
-		if err != nil {
-			return nil, err
-		}
-		return open(ref.Repository())
-	}
+	open := opening(credentials, ref)
 	sel := set.Select(ref, img.Digest)
 	if needsDigest(sel, ref) {
 		e.resolve(ctx, open, &img)
@@ -175,6 +173,28 @@ func (e *Evaluator) judge(ctx context.Context, set policy.Set, credentials func(
 	j.Digest = img.Digest
 	j.take(sel)
 	j.Verdicts = append(j.Verdicts, e.verdicts(ctx, open, sel.Policies, img)...)
+}
+
+// opening opens the registry of one image.
+func opening(credentials func() (Opener, error), ref policy.Reference) opener {
+	return func() (Registry, error) {
+		open, err := credentials()
+		if err != nil {
+			return nil, err
+		}
+		return open(ref.Repository())
+	}
+}
+
+// pinning says what becomes of tags that policies want pinned.
+func (e *Evaluator) pinning(q Query) policy.Pinning {
+	switch {
+	case !e.Pinning:
+		return policy.PinningOff
+	case q.Ahead:
+		return policy.PinningAhead
+	}
+	return policy.PinningDone
 }
 
 // take notes how many verdicts there have to be, and the one that needs no policy.
@@ -246,45 +266,6 @@ func (e *Evaluator) verdicts(ctx context.Context, open opener, policies []*polic
 		out[i] = again[n].Judge(img, know)
 	}
 	return out
-}
-
-// know asks for the findings of all the policies' authorities at once.
-func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Policy, img policy.Image, fresh verify.Freshness) policy.Knowledge {
-	var authorities []verify.Authority
-	index := map[verify.Fingerprint]int{}
-	for _, p := range policies {
-		for _, a := range p.Authorities() {
-			if _, ok := index[a.Fingerprint()]; !ok {
-				index[a.Fingerprint()] = len(authorities)
-				authorities = append(authorities, a)
-			}
-		}
-	}
-	unknown := func(err error) policy.Knowledge {
-		f := verify.Findings{Unanswered: []*verify.FetchError{{Kind: verify.Unavailable, Host: img.Reference.Host(), Err: err}}}
-		var fe *verify.FetchError
-		if errors.As(err, &fe) {
-			f.Unanswered[0] = fe
-		}
-		return func(verify.Authority) verify.Findings { return f }
-	}
-	if len(authorities) == 0 || img.Digest == (v1.Hash{}) {
-		return unknown(errors.New("nothing was asked for"))
-	}
-	registry, err := open()
-	if err != nil {
-		return unknown(err)
-	}
-	digest := img.Reference.Repository().Digest(img.Digest.String())
-	findings := e.Verifier.Findings(ctx, registry, digest, authorities, fresh)
-	missing := unknown(errors.New("nothing is known of this authority"))
-	return func(a verify.Authority) verify.Findings {
-		i, ok := index[a.Fingerprint()]
-		if !ok || i >= len(findings) {
-			return missing(a)
-		}
-		return findings[i]
-	}
 }
 
 func (e *Evaluator) panicked(value any) {

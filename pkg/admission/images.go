@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"fmt"
+	"iter"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,21 +36,56 @@ func (i Image) String() string { return string(i.List) + " " + i.Name }
 // Images returns every image that a Pod names.
 func Images(spec *corev1.PodSpec) []Image {
 	out := make([]Image, 0, len(spec.Containers)+len(spec.InitContainers)+len(spec.EphemeralContainers))
-	for i := range spec.Containers {
-		out = append(out, Image{Containers, spec.Containers[i].Name, spec.Containers[i].Image})
-	}
-	for i := range spec.InitContainers {
-		out = append(out, Image{InitContainers, spec.InitContainers[i].Name, spec.InitContainers[i].Image})
-	}
-	for i := range spec.EphemeralContainers {
-		out = append(out, Image{EphemeralContainers, spec.EphemeralContainers[i].Name, spec.EphemeralContainers[i].Image})
-	}
-	for i := range spec.Volumes {
-		if v := spec.Volumes[i].Image; v != nil {
-			out = append(out, Image{ImageVolumes, spec.Volumes[i].Name, v.Reference})
-		}
+	for p := range places(spec) {
+		out = append(out, p.Image)
 	}
 	return out
+}
+
+// place is where in a Pod an image stands.
+type place struct {
+	Image
+	index int // in its list
+}
+
+// pointer returns the place as a JSON Pointer (RFC 6901).
+func (p place) pointer() string {
+	switch p.List {
+	case InitContainers:
+		return fmt.Sprintf("/spec/initContainers/%d/image", p.index)
+	case EphemeralContainers:
+		return fmt.Sprintf("/spec/ephemeralContainers/%d/image", p.index)
+	case ImageVolumes:
+		return fmt.Sprintf("/spec/volumes/%d/image/reference", p.index)
+	default:
+		return fmt.Sprintf("/spec/containers/%d/image", p.index)
+	}
+}
+
+// places goes through every place of a Pod that names an image.
+func places(spec *corev1.PodSpec) iter.Seq[place] {
+	return func(yield func(place) bool) {
+		for i := range spec.Containers {
+			if !yield(place{Image{Containers, spec.Containers[i].Name, spec.Containers[i].Image}, i}) {
+				return
+			}
+		}
+		for i := range spec.InitContainers {
+			if !yield(place{Image{InitContainers, spec.InitContainers[i].Name, spec.InitContainers[i].Image}, i}) {
+				return
+			}
+		}
+		for i := range spec.EphemeralContainers {
+			if !yield(place{Image{EphemeralContainers, spec.EphemeralContainers[i].Name, spec.EphemeralContainers[i].Image}, i}) {
+				return
+			}
+		}
+		for i := range spec.Volumes {
+			if v := spec.Volumes[i].Image; v != nil && !yield(place{Image{ImageVolumes, spec.Volumes[i].Name, v.Reference}, i}) {
+				return
+			}
+		}
+	}
 }
 
 // Changed returns the images of now that were not there before: in the same list, under the same name, by the same string.

@@ -114,19 +114,25 @@ func respond(d Decision) admission.Response {
 
 // record describes a decision for the log.
 func record(req admission.Request, webhook string, d Decision, start time.Time, took time.Duration) Record {
-	rec := Record{
-		Time: start.UTC(), UID: string(req.UID), Webhook: webhook, Operation: string(req.Operation), Resource: req.Resource.Resource,
-		Namespace: req.Namespace, Name: req.Name, User: req.UserInfo.Username, DryRun: req.DryRun != nil && *req.DryRun,
-		Decision: d.Word(), Images: d.Describe(), Duration: took,
-	}
-	if req.SubResource != "" {
-		rec.Resource += "/" + req.SubResource
-	}
+	rec := recordOf(req, webhook, start, took)
+	rec.Decision, rec.Images = d.Word(), d.Describe()
 	for _, r := range d.Reasons() {
 		rec.Reasons = append(rec.Reasons, string(r))
 	}
 	if d.Refusal != nil {
 		rec.Detail = ascii(d.Refusal.Detail)
+	}
+	return rec
+}
+
+// recordOf describes a request for the log.
+func recordOf(req admission.Request, webhook string, start time.Time, took time.Duration) Record {
+	rec := Record{
+		Time: start.UTC(), UID: string(req.UID), Webhook: webhook, Operation: string(req.Operation), Resource: req.Resource.Resource,
+		Namespace: req.Namespace, Name: req.Name, User: req.UserInfo.Username, DryRun: req.DryRun != nil && *req.DryRun, Duration: took,
+	}
+	if req.SubResource != "" {
+		rec.Resource += "/" + req.SubResource
 	}
 	return rec
 }

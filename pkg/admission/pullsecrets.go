@@ -29,13 +29,13 @@ const (
 type SecretReader[C any] struct {
 	read  client.Reader
 	parse func(dockerConfig []byte) (C, error)
-	open  func(credentials []C, repository name.Repository) (Registry, error)
+	open  func(ctx context.Context, credentials []C, repository name.Repository) (Registry, error)
 	held  *expirable.LRU[types.NamespacedName, C]
 }
 
 // NewSecretReader returns Registries that read pull secrets with read, which must not be a cache (Secrets are never listed or
 // watched), and open a Registry with what parse makes of them; no credentials are anonymous.
-func NewSecretReader[C any](read client.Reader, parse func([]byte) (C, error), open func([]C, name.Repository) (Registry, error)) *SecretReader[C] {
+func NewSecretReader[C any](read client.Reader, parse func([]byte) (C, error), open func(context.Context, []C, name.Repository) (Registry, error)) *SecretReader[C] {
 	return &SecretReader[C]{read: read, parse: parse, open: open, held: expirable.NewLRU[types.NamespacedName, C](secretsHeld, nil, secretHold)}
 }
 
@@ -54,7 +54,7 @@ func (s *SecretReader[C]) Open(ctx context.Context, namespace string, pullSecret
 			credentials = append(credentials, c)
 		}
 	}
-	return func(repository name.Repository) (Registry, error) { return s.open(credentials, repository) }, nil
+	return func(repository name.Repository) (Registry, error) { return s.open(ctx, credentials, repository) }, nil
 }
 
 func (s *SecretReader[C]) secret(ctx context.Context, at types.NamespacedName) (c C, ok bool, err error) {

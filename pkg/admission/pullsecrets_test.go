@@ -61,7 +61,7 @@ func TestRow58_PullSecretsAreThoseThePodNamesInItsOwnNamespace(t *testing.T) {
 		}
 		return string(b), nil
 	}
-	r := admission.NewSecretReader(reader, parse, func(creds []string, _ name.Repository) (admission.Registry, error) {
+	r := admission.NewSecretReader(reader, parse, func(_ context.Context, creds []string, _ name.Repository) (admission.Registry, error) {
 		opened = creds
 		return nil, nil
 	})
