@@ -232,6 +232,9 @@ func TestTheDecisionLogIsAsThePageSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	tel.Record(record.Record)
+	if err := tel.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var want, got any
 	if err := json.Unmarshal([]byte(example), &want); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &admission.Evaluator{Policies: fixed{set}, Registries: shell{client, creds}, Verifier: verifier}, nil
+	return &admission.Evaluator{Policies: fixed{set}, Registries: shell{client, creds}, Verifier: verifier, Pinning: f.pin}, nil
 }
 
 // credentials reads the docker config: the one named, or else docker's own if it is there.

@@ -27,6 +27,7 @@ type verifyFlags struct {
 	manifest  string
 	plainHTTP []string
 	unmatched string
+	pin       bool
 	config    string
 	cluster   clusterFlags
 }
@@ -57,6 +58,7 @@ Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does
 	flags.StringVar(&f.manifest, "manifest", "", "`FILE` of Pods and workloads whose images are judged too; - is standard input")
 	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry `HOST[:PORT]` that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
 	flags.StringVar(&f.unmatched, "unmatched-images", "Allow", "what the install does with images in a namespace that no enforcing policy closes: Deny, Warn or Allow")
+	flags.BoolVar(&f.pin, "pin", true, "the install rewrites tags to digests where policies want it; with --pin=false such a tag is refused, with the digest to use")
 	flags.StringVar(&f.config, "registry-config", "", "docker config.json `FILE` with the credentials of registries (default: $DOCKER_CONFIG/config.json or ~/.docker/config.json, where there is one; credential helpers are not called)")
 	f.cluster.bind(flags)
 	return cmd
@@ -170,7 +172,7 @@ func decide(ctx context.Context, e *admission.Evaluator, namespace string, image
 	}
 	var all admission.Decision
 	for some := range slices.Chunk(distinct, admission.MaxImages) {
-		d := e.Decide(ctx, admission.Query{Namespace: namespace, Images: some})
+		d := e.Decide(ctx, admission.Query{Namespace: namespace, Images: some, Ahead: true})
 		if d.Refusal != nil {
 			return d
 		}

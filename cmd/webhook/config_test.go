@@ -35,7 +35,7 @@ func TestTheFlagsHaveDefaultsThatServe(t *testing.T) {
 	if c.namespace != "pratique-system" || c.port != 9443 || c.metrics != ":8080" || c.probes != ":8081" || c.level != slog.LevelInfo {
 		t.Errorf("defaults %+v", c)
 	}
-	if c.rule != policy.UnmatchedAllow || c.elect || c.inCluster() || c.cacheBytes != 0 || len(c.plainHTTP) != 0 {
+	if c.rule != policy.UnmatchedAllow || c.elect || c.inCluster() || c.cacheBytes != 0 || len(c.plainHTTP) != 0 || !c.pin || c.rollout != "enforce" || c.private || c.provided {
 		t.Errorf("defaults %+v", c)
 	}
 }
@@ -103,6 +103,11 @@ func TestFlagsThatContradictAreRefusedByName(t *testing.T) {
 		{"a webhook object without the rest", append(certs, "--webhook-configuration", "pratique"), "go together"},
 		{"a Secret and a Service without the webhook object", append(certs, "--cert-secret", "tls", "--service", "webhook"), "go together"},
 		{"names for a certificate that is made elsewhere", append(certs, "--cert-secret", "tls", "--service", "webhook", "--webhook-configuration", "p", "--cert-host", "a.example"), "--cert-host"},
+		{"a mutating object without the validating one", append(certs, "--mutating-webhook-configuration", "p"), "--webhook-configuration"},
+		{"an exempt namespace of no webhook object", append(certs, "--exempt-namespace", "p"), "--exempt-namespace"},
+		{"a certificate of two makers", append(certs, "--cert-provided", "--cert-secret", "tls", "--service", "webhook", "--webhook-configuration", "p"), "--cert-provided"},
+		{"names for a certificate that somebody else makes", append(certs, "--cert-provided", "--cert-host", "a.example"), "--cert-provided"},
+		{"an unknown rollout", append(certs, "--rollout", "Audit"), `--rollout: "Audit": want enforce or audit`},
 		{"an empty host", append(certs, "--plain-http", ""), "it is empty"},
 		{"an unknown level", append(certs, "--log-level", "loud"), "log-level"},
 		{"an unknown flag", append(certs, "--no-such-flag"), "no-such-flag"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -44,15 +45,29 @@ type parts struct {
 
 // serve runs the webhook until asked ends. Decisions are logged to out.
 func serve(asked context.Context, cluster *rest.Config, c config, log logr.Logger, out io.Writer) error {
-	p := &parts{config: c, log: log, ready: map[string]healthz.Checker{}, guard: registry.NewGuard(registry.GuardOptions{})}
+	p := &parts{config: c, log: log, ready: map[string]healthz.Checker{}, guard: registry.NewGuard(registry.GuardOptions{DenyPrivate: c.private})}
 	drain, until := server.NewDrain(asked, c.drain)
 	p.drain = drain
 	for _, step := range []func(*rest.Config, io.Writer) error{p.manage, p.certify, p.policies, p.handlers, p.checks} {
 		if err := step(cluster, out); err != nil {
-			return err
+			return errors.Join(err, p.flush(asked))
 		}
 	}
-	return p.mgr.Start(until)
+	err := p.mgr.Start(until)
+	return errors.Join(err, p.flush(asked))
+}
+
+// flushTimeout bounds the writing of the last decisions, within what Kubernetes gives a Pod to end.
+const flushTimeout = 5 * time.Second
+
+// flush writes the decisions that are not written yet.
+func (p *parts) flush(ctx context.Context) error {
+	if p.tel == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	return p.tel.Flush(ctx)
 }
 
 // manage makes the server and the manager that runs the parts.
@@ -62,8 +77,12 @@ func (p *parts) manage(cluster *rest.Config, out io.Writer) error {
 		return err
 	}
 	var err error
+	name := "" // of the certificate, where somebody else makes it
+	if p.config.provided && p.config.service != "" {
+		name = p.config.service + "." + p.config.namespace + ".svc"
+	}
 	p.server, err = server.New(server.Options{
-		Host: p.config.host, Port: p.config.port, CertDir: p.config.certDir, Drain: p.drain, Log: p.log.WithName("server"),
+		Host: p.config.host, Port: p.config.port, CertDir: p.config.certDir, Name: name, Drain: p.drain, Log: p.log.WithName("server"),
 	})
 	if err != nil {
 		return err
@@ -84,15 +103,19 @@ func (p *parts) manage(cluster *rest.Config, out io.Writer) error {
 	return telemetry.ObserveCertificate(metrics.Registry, p.server.NotAfter)
 }
 
-// certify keeps the serving certificate: in a Secret in a cluster, else in the directory.
+// certify keeps the serving certificate: in a Secret in a cluster, else in the directory, unless somebody else does.
 func (p *parts) certify(*rest.Config, io.Writer) error {
 	if p.config.inCluster() {
 		ready, err := server.InCluster{
 			Namespace: p.config.namespace, Secret: p.config.certSecret, Service: p.config.service,
-			WebhookConfigurations: []string{p.config.webhook}, CertDir: p.config.certDir, Log: p.log.WithName("certificate"),
+			WebhookConfigurations: []string{p.config.webhook}, MutatingWebhookConfigurations: p.config.mutatingNames(),
+			CertDir: p.config.certDir, Log: p.log.WithName("certificate"),
 		}.AddTo(p.mgr)
 		p.ready["ca-bundle"] = server.Done("the CA is not in the webhook object", ready)
 		return err
+	}
+	if p.config.provided {
+		return nil // the server waits for what is put there, and follows it
 	}
 	dir := &server.CertDir{
 		Dir: p.config.certDir, Hosts: p.config.certHosts, Log: p.log.WithName("certificate"),
@@ -131,16 +154,34 @@ func (p *parts) handlers(*rest.Config, io.Writer) error {
 		return err
 	}
 	pods := &admission.Pods{Evaluator: evaluator, Recorder: p.tel}
+	pins := &admission.Pins{Evaluator: evaluator, Recorder: p.tel}
+	templates := &admission.Templates{Evaluator: evaluator, ServiceAccounts: admission.NewServiceAccountReader(p.mgr.GetAPIReader()), Recorder: p.tel}
 	policies := &admission.Policies{Check: check, Recorder: p.tel}
-	if err := errors.Join(pods.Validate(), policies.Validate()); err != nil {
+	if err := errors.Join(pods.Validate(), pins.Validate(), templates.Validate(), policies.Validate()); err != nil {
 		return err
 	}
-	options := server.DeadlineOptions{Log: p.log.WithName("deadline"), OnPanic: func(any) { p.tel.Panicked() }, OnRefuse: p.tel.RefusedByServer}
-	for path, handler := range map[string]ctrladmission.Handler{"/validate": pods, "/validate-policy": policies} {
-		hook := (&webhook.Admission{Handler: handler}).WithRecoverPanic(false) // Deadline words panics
-		p.mgr.GetWebhookServer().Register(path, server.Deadline(hook, options))
+	refuse := server.DeadlineOptions{Log: p.log.WithName("deadline"), OnPanic: func(any) { p.tel.Panicked() }, OnRefuse: p.tel.RefusedByServer}
+	for _, at := range []struct {
+		path    string
+		handler ctrladmission.Handler
+		options server.DeadlineOptions
+	}{
+		{"/validate", pods, refuse},
+		{"/validate-policy", policies, refuse},
+		{"/pin", pins, p.passing(refuse, admission.WebhookPin, "")},
+		{"/workloads", templates, p.passing(refuse, admission.WebhookTemplates, "pratique: this template was not judged; its Pods will be")},
+	} {
+		hook := (&webhook.Admission{Handler: at.handler}).WithRecoverPanic(false) // Deadline words panics
+		p.mgr.GetWebhookServer().Register(at.path, server.Deadline(hook, at.options))
 	}
-	return nil
+	return p.registration(p.mgr.GetAPIReader())
+}
+
+// passing are the options of a path on which nothing rests: what can't be answered passes.
+func (p *parts) passing(o server.DeadlineOptions, name, warning string) server.DeadlineOptions {
+	o.OnFailure, o.Warning = server.Pass, warning
+	o.OnPass = func(policy.Reason) { p.tel.PassedByServer(name) }
+	return o
 }
 
 func (p *parts) evaluator() (*admission.Evaluator, error) {
@@ -162,7 +203,7 @@ func (p *parts) evaluator() (*admission.Evaluator, error) {
 		return nil, err
 	}
 	secrets := admission.NewSecretReader(p.mgr.GetAPIReader(), registry.ParseDockerConfig, open(client))
-	return &admission.Evaluator{Policies: source{p.store}, Registries: secrets, Verifier: verifier, Panicked: panicked}, nil
+	return &admission.Evaluator{Policies: source{p.store}, Registries: secrets, Verifier: verifier, Pinning: p.config.pin, Panicked: panicked}, nil
 }
 
 // open opens a repository with the credentials of a Pod.

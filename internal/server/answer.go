@@ -50,7 +50,7 @@ func (a *answer) copyTo(w http.ResponseWriter) {
 	_, _ = w.Write(a.body.Bytes()) // an error means that nobody waits for the answer any more
 }
 
-// refusal is an answer of ours, where the handler gave none.
+// refusal is an answer of ours, where the handler gave none. Where failures pass, it says what went wrong all the same.
 type refusal struct {
 	reason policy.Reason
 	code   int32               // the HTTP status of what the API server answers
@@ -84,6 +84,15 @@ func refusalOf(err error, b budget) refusal {
 // upon which client-go, and so kubectl and every controller, tries again by itself.
 const retryAfter = 1
 
+// fail answers a review that was not judged, of which body is all or the beginning.
+func (g *guard) fail(w http.ResponseWriter, body []byte, no refusal) {
+	if g.options.OnFailure == Pass {
+		g.pass(w, body, no)
+		return
+	}
+	g.refuse(w, body, no)
+}
+
 // refuse writes the refusal of the review that body has, or has the beginning of.
 //
 // The HTTP status is always 200: to the API server another one is a webhook that failed, and what becomes of the request
@@ -99,19 +108,23 @@ func (g *guard) refuse(w http.ResponseWriter, body []byte, no refusal) {
 	if no.code == http.StatusTooManyRequests {
 		status.Details = &metav1.StatusDetails{RetryAfterSeconds: retryAfter}
 	}
-	review := admissionv1.AdmissionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
-		Response: &admissionv1.AdmissionResponse{
-			UID:              uid,
-			Allowed:          false,
-			Result:           status,
-			AuditAnnotations: map[string]string{"decision": "refused", "reasons": string(no.reason)},
-		},
-	}
 	g.options.Log.Info("refused without a judgement", "uid", uid, "reason", no.reason, "detail", no.detail)
 	if g.options.OnRefuse != nil {
 		g.options.OnRefuse(no.reason)
 	}
+	writeReview(w, &admissionv1.AdmissionResponse{
+		UID:              uid,
+		Allowed:          false,
+		Result:           status,
+		AuditAnnotations: map[string]string{"decision": "refused", "reasons": string(no.reason)},
+	})
+}
+
+// writeReview sends an answer of ours.
+func writeReview(w http.ResponseWriter, response *admissionv1.AdmissionResponse) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(review) // as in copyTo
+	_ = json.NewEncoder(w).Encode(admissionv1.AdmissionReview{ // an error means what it does in copyTo
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Response: response,
+	})
 }

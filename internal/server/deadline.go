@@ -37,8 +37,12 @@ const (
 	MaxBody = 7 << 20
 	// maxLoad is how many bytes of reviews may be in flight: a quarter of the 256 MiB that the webhook should be able to
 	// live in, since a decoded review takes several times the space of its bytes. What is beyond is refused at once: a
-	// quick refusal is tried again, while a queue ends in time-outs.
+	// quick refusal is tried again, while a queue ends in time-outs. Where OnFailure is Pass it is a passingShare of that,
+	// for what may be passed over must not take the memory of what may not.
 	maxLoad = 64 << 20
+	// passingShare is the part of every bound that a Deadline has whose failures pass: a half, room still for 1,024 Pods
+	// and for three of the largest bodies.
+	passingShare = 2
 	// smallReview is the largest review, in bytes, that may take of smallReserve. A Pod's is seldom above some tens of KiB.
 	smallReview = 128 << 10
 	// smallReserve is how many bytes of maxLoad larger reviews can't have, so that whoever sends a few of them doesn't get the
@@ -50,13 +54,32 @@ const (
 	minWeight = 32 << 10
 )
 
-// DeadlineOptions say who is told. The zero value tells nobody, and guards all the same.
+// Failure says what is answered to a review that was not judged.
+type Failure int
+
+const (
+	// Refuse refuses it. It is the zero value, and what every value but Pass means.
+	Refuse Failure = iota
+	// Pass allows it, as it is, since what it asks for is judged elsewhere: a template's Pods are, and so is a Pod whose tags
+	// were not rewritten.
+	Pass
+)
+
+// DeadlineOptions say what a failure means and who is told. The zero value refuses and tells nobody.
 type DeadlineOptions struct {
-	// Log gets a line for each refusal that is not the handler's, with the stack where there was a panic.
+	// OnFailure says what becomes of a review that was not judged: for want of time or room, by a panic or a handler that
+	// says nothing, or because it is too large or unreadable.
+	OnFailure Failure
+	// Warning is the line that whoever asked gets with a Pass, with the reason put behind it: ASCII, and no more of it is
+	// sent than what fits into MaxWarning. Empty means that no warning is sent.
+	Warning string
+	// Log gets a line for each answer that is not the handler's, with the stack where there was a panic.
 	Log logr.Logger
-	// OnRefuse is called with the reason of each of those refusals: policy.Overtime, policy.Overloaded, policy.InternalError or
-	// policy.InvalidRequest. Nil means that nobody counts them.
+	// OnRefuse is called with the reason of each of the refusals among them: policy.Overtime, policy.Overloaded,
+	// policy.InternalError or policy.InvalidRequest. Nil means that nobody counts them.
 	OnRefuse func(policy.Reason)
+	// OnPass is the same for what passed without a judgement.
+	OnPass func(policy.Reason)
 	// OnPanic is called with what the handler panicked with, also when its answer was no longer waited for. Nil means
 	// that nobody counts them.
 	OnPanic func(value any)
@@ -66,14 +89,18 @@ type DeadlineOptions struct {
 //
 // Next gets the whole body, at most MaxBody, and a context that ends a margin before the API server stops waiting: long
 // enough before to word a refusal of its own. If it has not answered by half of that margin, or panicked, or written
-// nothing, the answer is ours: allowed false, with the request's UID and a reason. A late answer is dropped, and what
-// next still does counts towards the bounds of what is in flight.
+// nothing, the answer is ours: allowed false, with the request's UID and a reason, or as OnFailure says. A late answer is
+// dropped, and what next still does counts towards the bounds of what is in flight.
 //
 // Next runs in a goroutine of its own. A goroutine that next starts must recover its own panics: nobody else can.
 // An admission.Webhook of controller-runtime is given WithRecoverPanic(false), or it words the panic itself and hands
 // its value to whoever made the request.
 func Deadline(next http.Handler, o DeadlineOptions) http.Handler {
-	return &guard{next: next, options: o, load: semaphore.NewWeighted(maxLoad), large: semaphore.NewWeighted(maxLoad - smallReserve)}
+	load, large := int64(maxLoad), int64(maxLoad-smallReserve)
+	if o.OnFailure == Pass {
+		load, large = load/passingShare, large/passingShare
+	}
+	return &guard{next: next, options: o, load: semaphore.NewWeighted(load), large: semaphore.NewWeighted(large)}
 }
 
 // guard is the handler that Deadline returns.
@@ -93,7 +120,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := readBody(w, r, held, answerBy)
 	if err != nil {
 		held.release()
-		g.refuse(w, body, refusalOf(err, budget))
+		g.fail(w, body, refusalOf(err, budget))
 		return
 	}
 
@@ -106,12 +133,12 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case a := <-done:
 		if !a.complete() {
-			g.refuse(w, body, refusalOf(errNoAnswer, budget))
+			g.fail(w, body, refusalOf(errNoAnswer, budget))
 			return
 		}
 		a.copyTo(w)
 	case <-late.C:
-		g.refuse(w, body, refusalOf(errOvertime, budget))
+		g.fail(w, body, refusalOf(errOvertime, budget))
 	}
 }
 

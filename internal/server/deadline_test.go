@@ -29,6 +29,7 @@ func TestATimeoutIsSharedOut(t *testing.T) {
 		judge, answer time.Duration
 	}{
 		"ten seconds keep a second back":                 {"10s", 9 * time.Second, 9500 * time.Millisecond},
+		"five seconds, as /pin has, keep half of one":    {"5s", 4500 * time.Millisecond, 4750 * time.Millisecond},
 		"thirty seconds keep three back":                 {"30s", 27 * time.Second, 28500 * time.Millisecond},
 		"one second keeps half of it back":               {"1s", 500 * time.Millisecond, 750 * time.Millisecond},
 		"an absent one is the API server's default":      {"", 9 * time.Second, 9500 * time.Millisecond},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -29,6 +30,45 @@ func ExampleDeadline() {
 	// Output:
 	// counted: InternalError
 	// {"uid":"705ab4f5","allowed":false,"status":{"metadata":{},"status":"Failure","message":"InternalError: the webhook failed while it judged this request; its log says how","reason":"InternalError","code":500},
+}
+
+// Where failures pass, the same panic allows the request: whatever it makes is judged elsewhere.
+func ExampleDeadline_pass() {
+	h := server.Deadline(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic("a bug")
+	}), server.DeadlineOptions{OnFailure: server.Pass, Warning: "pratique: this template was not judged; its Pods will be"})
+
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/workloads?timeout=10s", strings.NewReader(
+		`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"705ab4f5"}}`)))
+	fmt.Print(w.Body)
+	// Output:
+	// {"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"705ab4f5","allowed":true,"auditAnnotations":{"decision":"unjudged","reasons":"InternalError"},"warnings":["pratique: this template was not judged; its Pods will be (InternalError)"]}}
+}
+
+// A watch that tells when somebody has ephemeral containers passed over.
+func ExampleNewRegistration() {
+	watch := func(mgr ctrl.Manager, gauge func(webhook string, registered bool), log logr.Logger) error {
+		registration, err := server.NewRegistration(server.RegistrationConfig{
+			Reader: mgr.GetAPIReader(), Validating: "pratique", Report: gauge, Log: log,
+			Webhooks: []server.ExpectedWebhook{{
+				Name: "images.pratique.dev", Path: "/validate", FailurePolicy: admissionregistrationv1.Fail,
+				Rules: []admissionregistrationv1.RuleWithOperations{{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+				}, {
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Update},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods/ephemeralcontainers"}},
+				}},
+				ExemptNamespaces: []string{"pratique-system", "kube-system"},
+			}},
+		})
+		if err != nil {
+			return err
+		}
+		return mgr.Add(registration)
+	}
+	_ = watch
 }
 
 // The whole of a webhook outside a cluster: a certificate in a directory, a server, its health and its end.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -34,7 +35,8 @@ const (
 // would follow within a minute or two, and its directory be empty for as long at the very first start.
 //
 // The Secret must exist, and may be empty. Needed are get, list and watch on Secrets in its namespace (the library
-// watches them all) and update on this one, list and watch on validatingwebhookconfigurations and update on those named.
+// watches them all) and update on this one, list and watch on validatingwebhookconfigurations and update on those named,
+// and the same on mutatingwebhookconfigurations if any is named: without the list the process ends after some minutes.
 type InCluster struct {
 	// Namespace and Secret name the Secret.
 	Namespace, Secret string
@@ -43,8 +45,10 @@ type InCluster struct {
 	// ClusterDomain is the cluster's DNS domain; empty means cluster.local.
 	ClusterDomain string
 	// WebhookConfigurations name the ValidatingWebhookConfiguration objects whose caBundle is kept. One that isn't there
-	// yet gets its caBundle when it comes.
+	// yet gets its caBundle when it comes, and keeps nobody from being ready until then: what isn't there calls nobody.
 	WebhookConfigurations []string
+	// MutatingWebhookConfigurations name the MutatingWebhookConfiguration objects, likewise. There may be none.
+	MutatingWebhookConfigurations []string
 	// CertDir is the directory to put the pair into: a writable one, in memory at best.
 	CertDir string
 	// Log gets what happens to the files, and why something could not be.
@@ -58,6 +62,9 @@ type InCluster struct {
 func (c InCluster) AddTo(mgr manager.Manager) (ready <-chan struct{}, err error) {
 	if c.Namespace == "" || c.Secret == "" || c.Service == "" || c.CertDir == "" || len(c.WebhookConfigurations) == 0 {
 		return nil, errors.New("serving in a cluster needs a namespace, a Secret, a Service, a certificate directory and a webhook configuration")
+	}
+	if slices.Contains(c.WebhookConfigurations, "") || slices.Contains(c.MutatingWebhookConfigurations, "") {
+		return nil, errors.New("a webhook configuration whose caBundle is to be kept has no name")
 	}
 	if err := os.MkdirAll(c.CertDir, privateDir); err != nil {
 		return nil, fmt.Errorf("certificate directory: %w", err)
@@ -84,6 +91,9 @@ func (c InCluster) AddTo(mgr manager.Manager) (ready <-chan struct{}, err error)
 	}
 	for _, name := range c.WebhookConfigurations {
 		keeper.Webhooks = append(keeper.Webhooks, rotator.WebhookInfo{Name: name, Type: rotator.Validating})
+	}
+	for _, name := range c.MutatingWebhookConfigurations {
+		keeper.Webhooks = append(keeper.Webhooks, rotator.WebhookInfo{Name: name, Type: rotator.Mutating})
 	}
 	if err := rotator.AddRotator(mgr, keeper); err != nil {
 		return nil, fmt.Errorf("adding the certificate's keeper: %w", err)

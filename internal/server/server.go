@@ -26,8 +26,13 @@ type Options struct {
 	Host string
 	// Port to listen at; 0 means controller-runtime's default, 9443.
 	Port int
-	// CertDir has the certificate and its key, as tls.crt and tls.key.
+	// CertDir has the certificate and its key, as tls.crt and tls.key: of a CertDir, of InCluster, or of somebody else, such
+	// as a Secret volume that cert-manager fills. Whoever writes them, they are waited for at the start, and followed: by
+	// file events, and where those fail to come, within 10 seconds.
 	CertDir string
+	// Name is the host name by which the API server calls, SERVICE.NAMESPACE.svc in a cluster. A certificate that isn't for
+	// it is not ready, since every call would fail. Empty means that any will do.
+	Name string
 	// ClientCA is the name of a file in CertDir with the CAs, PEM, that a caller must have a certificate of. Empty means
 	// that anybody may ask.
 	ClientCA string
@@ -156,7 +161,7 @@ func (s *Server) NotAfter() time.Time {
 	return leaf.NotAfter
 }
 
-// CertificateReady is a readiness check: an error without a certificate that is good now.
+// CertificateReady is a readiness check: an error without a certificate that is good now, and for our name.
 func (s *Server) CertificateReady(*http.Request) error {
 	leaf, err := s.leaf()
 	if err != nil {
@@ -164,6 +169,11 @@ func (s *Server) CertificateReady(*http.Request) error {
 	}
 	if now := time.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
 		return fmt.Errorf("the certificate is good from %s to %s only", leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339))
+	}
+	if s.options.Name != "" {
+		if err := leaf.VerifyHostname(s.options.Name); err != nil {
+			return fmt.Errorf("the API server will refuse the certificate: %w", err)
+		}
 	}
 	return nil
 }

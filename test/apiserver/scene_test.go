@@ -186,6 +186,9 @@ func (s *scene) want(what string, err error) {
 	}
 }
 
+// logDelay is how long a test waits before it reads the decision log, which is written beside the answer and not before it.
+const logDelay = 100 * time.Millisecond
+
 // record is one line of the decision log.
 type record struct {
 	Msg string `json:"msg"`
@@ -195,6 +198,7 @@ type record struct {
 // decisions returns what the bed's webhook logged about the scene's namespace, the oldest first.
 func (s *scene) decisions() []record {
 	s.t.Helper()
+	time.Sleep(logDelay)
 	text, err := os.ReadFile(s.bed.DecisionLog())
 	if err != nil {
 		s.t.Fatal(err)

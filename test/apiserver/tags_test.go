@@ -39,7 +39,7 @@ func TestRow27_ATagIsRefusedWithTheDigestToUse(t *testing.T) {
 	s.refuses(pod("nowhere", repo+":v9"), "TagNotAllowed", "ImageNotFound")
 }
 
-func TestRow27_ATagIsRefusedWhereThePolicySaysNothingOfTags(t *testing.T) {
+func TestRow27_ATagIsPinnedWhereThePolicySaysNothingOfTags(t *testing.T) {
 	s := parallelScene(t, "row27b")
 	s.policy(`
 apiVersion: pratique.dev/v1alpha1
@@ -51,8 +51,8 @@ spec:
   require: {signature: {by: [release]}}
 `)
 	good := s.signed("shop/api:v1")
-	s.refuses(pod("tag", good.Context().Name()+":v1"), "TagNotAllowed", "@"+good.DigestStr())
-	s.admits(pod("digest", good.String()))
+	s.wantPinned(s.admits(pod("tag", good.Context().Name()+":v1")), good.Context().Name()+":v1@"+good.DigestStr())
+	s.wantPinned(s.admits(pod("digest", good.String())), good.String())
 }
 
 func TestRow88_AMovedTagIsJudgedByWhatItNamesNow(t *testing.T) {

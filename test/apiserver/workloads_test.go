@@ -78,6 +78,7 @@ func TestRow08_APodThatSaysItIsAMirrorIsJudged(t *testing.T) {
 	} {
 		p := pod("mirror", bad)
 		p.Annotations = annotations
+		p.Spec.NodeName = "node" // or the API server itself refuses it
 		s.refuses(p, "NoTrustedSignature")
 	}
 }
@@ -146,24 +147,17 @@ func TestWithTheWebhookAwayTemplatesAreCreated(t *testing.T) {
 	})
 	s.wantNoPod("")
 	s.want("starting the webhook", s.restart())
-	s.cannotCreateAny("api", "NoTrustedSignature")
-}
-
-// cannotCreateAny waits until some ReplicaSet of an app says that it can't create its Pods, and why.
-func (s *scene) cannotCreateAny(app, says string) {
-	s.t.Helper()
-	s.eventually("a ReplicaSet of "+app+" to say that its Pods are refused", func() error {
-		list, err := s.kube.AppsV1().ReplicaSets(s.ns).List(s.ctx, metav1.ListOptions{LabelSelector: "app=" + app})
+	s.scaleDeployment("api", 2) // the controller waits long between its tries, but not when it is told something new
+	s.eventually("an Event that the Pods are refused", func() error {
+		events, err := s.kube.CoreV1().Events(s.ns).List(s.ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 		if err != nil {
 			return err
 		}
-		for _, rs := range list.Items {
-			for _, c := range rs.Status.Conditions {
-				if strings.Contains(c.Message, says) {
-					return nil
-				}
+		for _, e := range events.Items {
+			if strings.Contains(e.Message, "NoTrustedSignature") {
+				return nil
 			}
 		}
-		return fmt.Errorf("%d ReplicaSets, none of which says %s", len(list.Items), says)
+		return fmt.Errorf("%d Events, none of which says NoTrustedSignature", len(events.Items))
 	})
 }

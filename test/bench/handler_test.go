@@ -128,6 +128,7 @@ func ourHandler(b *testing.B, reg *evilregistry.Registry, key papers.Key) http.H
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(func() { _ = tel.Flush(context.WithoutCancel(b.Context())) }) // runs before the file is closed
 	pods := &admission.Pods{Evaluator: e, Recorder: tel}
 	hook := (&webhook.Admission{Handler: pods}).WithRecoverPanic(false)
 	return server.Deadline(hook, server.DeadlineOptions{Log: logr.Discard()})

@@ -51,7 +51,6 @@ metadata: {name: signed, namespace: %s}
 spec:
   mode: %s
   images: {include: ["%s/shop/**"]}
-  references: {tags: Allow}
   authorities:
   - name: release
     key:
@@ -161,10 +160,11 @@ func (s *show) tell() error {
 		{"a wrongly signed Pod is refused, with the nearest miss", func() error {
 			return s.kubectl(false, []string{"none by release; nearest: key SHA256:"}, "-n", "shop", "run", "copy", "--image="+by(s.wrong))
 		}},
-		{"the tag of a signed image passes, with a warning", func() error {
-			return s.kubectl(true, []string{"Warning: container web: TagMayMove", "created"}, "-n", "shop", "run", "web", "--image="+s.bed.Registry.Host()+"/shop/api:v1")
+		{"the tag of a signed image is pinned to the digest that was checked", s.pin},
+		{"the tag is moved to an unsigned image: a new Pod is refused", s.move},
+		{"an unsigned Deployment is refused when it is applied, not when its Pods are", func() error {
+			return s.kubectl(false, []string{"workloads.pratique.dev", "NoTrustedSignature"}, "-n", "shop", "create", "deployment", "tool", "--image="+by(s.bad))
 		}},
-		{"the tag of a signed image is moved to an unsigned one: refused", s.move},
 		{"a Warn policy's warning: the unsigned Pod is created", func() error {
 			return s.kubectl(true, []string{"Warning: container tool: policy trial/signed", "created"}, "-n", "trial", "run", "tool", "--image="+by(s.bad))
 		}},
@@ -188,6 +188,14 @@ spec:
   - name: data
     image: {reference: "%s"}
 `
+
+// pin runs a Pod by a tag and shows what is stored.
+func (s *show) pin() error {
+	if err := s.kubectl(true, []string{"created"}, "-n", "shop", "run", "web", "--image="+s.bed.Registry.Host()+"/shop/api:v1"); err != nil {
+		return err
+	}
+	return s.kubectl(true, []string{"/shop/api:v1@" + s.good.DigestStr()}, "-n", "shop", "get", "pod", "web", "-o", "custom-columns=IMAGE:.spec.containers[0].image")
+}
 
 // move moves a tag, waits until the webhook asks for it again, and tries it.
 func (s *show) move() error {
