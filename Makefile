@@ -35,9 +35,18 @@ run: ## the demo's cluster, left up to play with; prints its KUBECONFIG
 	@go run ./test/demo -keep
 
 .PHONY: image
-image: ## dist/pratique-webhook.tar, an OCI archive, made without docker
-	GOOS=linux $(build) -o dist/webhook ./cmd/webhook
-	go run ./hack/image -binary dist/webhook -name docker.io/library/pratique-webhook:$(VERSION) -o dist/pratique-webhook.tar
+# The lowest processors that Go knows, whatever the environment says: an image runs on others' machines.
+image: everywhere = GOOS=linux GOAMD64=v1 GOARM64=v8.0
+image: told = -source https://github.com/pratique-dev/pratique -licenses Apache-2.0 \
+  -revision "$$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)"
+image: ## dist/pratique-webhook-VERSION.tar and dist/pratique-cli-VERSION.tar: OCI archives for amd64 and arm64, without docker
+	@[[ '$(VERSION)' =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$$ ]] || \
+	  { echo "image: '$(VERSION)' can't be an image's tag: choose another, as in make image VERSION=0.1.0" >&2; exit 1; }
+	for arch in amd64 arm64; do $(everywhere) GOARCH=$$arch $(build) -o dist/linux-$$arch/ ./cmd/webhook ./cmd/pratique; done
+	go run ./hack/image -binary amd64=dist/linux-amd64/webhook -binary arm64=dist/linux-arm64/webhook $(told) \
+	  -name docker.io/library/pratique-webhook:$(VERSION) -o dist/pratique-webhook-$(VERSION).tar
+	go run ./hack/image -binary amd64=dist/linux-amd64/pratique -binary arm64=dist/linux-arm64/pratique $(told) \
+	  -name docker.io/library/pratique-cli:$(VERSION) -o dist/pratique-cli-$(VERSION).tar
 
 ##@ Check it
 
@@ -54,6 +63,10 @@ lint: ## gofmt, plain text, go vet, staticcheck, govulncheck
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5s)
 	hack/fuzz $(FUZZTIME)
+
+.PHONY: e2e
+e2e: ## all of it on a real node: KUBECONFIG's, or one that ../shared/cluster/up starts
+	@test/e2e/run
 
 .PHONY: bench
 bench: ## warm and cold admissions, requests and memory, medians of 5 in one run; BENCH=-write keeps the table
@@ -91,4 +104,4 @@ clean: ## away with bin and dist; the API server stays in the user's cache
 help: ## this
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/pratique-dev/pratique/internal/registry"
+	"github.com/pratique-dev/pratique/internal/registry/cloud"
 	"github.com/pratique-dev/pratique/pkg/admission"
 	"github.com/pratique-dev/pratique/pkg/policy"
 	"github.com/pratique-dev/pratique/pkg/verify"
@@ -15,11 +18,26 @@ import (
 
 // evaluator makes the webhook's engine over one set of policies.
 func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
-	client, err := registry.New(registry.Options{
+	for _, host := range f.plainHTTP {
+		if _, err := registry.ParseHostPort(host); err != nil {
+			return nil, wrong("--plain-http: %w", err)
+		}
+	}
+	options := registry.Options{
 		PlainHTTP: f.plainHTTP, UserAgent: "pratique/" + version, Guard: registry.NewGuard(registry.GuardOptions{}),
-	})
+		Proxy: httpproxy.FromEnvironment().ProxyFunc(), Named: named(set),
+		ECR: cloud.NewECR(cloud.Options{}), GAR: cloud.NewGAR(cloud.Options{}), ACR: cloud.NewACR(cloud.Options{}),
+	}
+	if f.list != "" {
+		list, err := registry.LoadRegistries(f.list)
+		if err != nil {
+			return nil, wrong("--registries: %w", err)
+		}
+		options.Registries = list
+	}
+	client, err := registry.New(options)
 	if err != nil {
-		return nil, wrong("--plain-http: %w", err)
+		return nil, wrong("--plain-http, --registries: %w", err)
 	}
 	creds, err := f.credentials()
 	if err != nil {
@@ -30,6 +48,18 @@ func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
 		return nil, err
 	}
 	return &admission.Evaluator{Policies: fixed{set}, Registries: shell{client, creds}, Verifier: verifier, Pinning: f.pin}, nil
+}
+
+// named tells whether a policy names a host: behind a proxy no others are asked.
+func named(set policy.Set) func(host string) bool {
+	return func(host string) bool {
+		for _, p := range set.All() {
+			if slices.ContainsFunc(p.Images.Include, func(i policy.Pattern) bool { return i.MatchesHost(host) }) {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // credentials reads the docker config: the one named, or else docker's own if it is there.
@@ -69,8 +99,8 @@ type shell struct {
 }
 
 // Open implements admission.Registries.
-func (s shell) Open(context.Context, string, []string) (admission.Opener, error) {
+func (s shell) Open(ctx context.Context, _ string, _ []string) (admission.Opener, error) {
 	return func(repository name.Repository) (admission.Registry, error) {
-		return s.client.With(s.creds.For(repository)), nil
+		return s.client.Open(ctx, s.creds, repository)
 	}, nil
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/google/go-containerregistry/pkg/name"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -132,6 +131,7 @@ func (p *parts) policies(cluster *rest.Config, _ io.Writer) error {
 	var err error
 	p.store, err = compile.NewStore(compile.StoreConfig{
 		Informers: p.mgr.GetCache(), Live: p.mgr.GetAPIReader(), Namespace: p.config.namespace, Unmatched: p.config.rule,
+		RolloutAudit: p.config.rollout == rolloutAudit,
 	})
 	if err != nil {
 		return err
@@ -189,9 +189,7 @@ func (p *parts) evaluator() (*admission.Evaluator, error) {
 		p.tel.Panicked()
 		p.log.Error(fmt.Errorf("panic: %v", value), "a panic became a refusal", "stack", string(stack))
 	}
-	client, err := registry.New(registry.Options{
-		PlainHTTP: p.config.plainHTTP, Guard: p.guard, UserAgent: "pratique/" + version, OnPanic: panicked, Observe: p.observe,
-	})
+	secrets, err := p.registries(panicked)
 	if err != nil {
 		return nil, err
 	}
@@ -202,24 +200,7 @@ func (p *parts) evaluator() (*admission.Evaluator, error) {
 	if err := telemetry.ObserveCache(metrics.Registry, verifier); err != nil {
 		return nil, err
 	}
-	secrets := admission.NewSecretReader(p.mgr.GetAPIReader(), registry.ParseDockerConfig, open(client))
 	return &admission.Evaluator{Policies: source{p.store}, Registries: secrets, Verifier: verifier, Pinning: p.config.pin, Panicked: panicked}, nil
-}
-
-// open opens a repository with the credentials of a Pod.
-func open(client *registry.Client) func(context.Context, []registry.Credentials, name.Repository) (admission.Registry, error) {
-	return func(_ context.Context, credentials []registry.Credentials, repository name.Repository) (admission.Registry, error) {
-		return client.With(registry.Merge(credentials...).For(repository)), nil
-	}
-}
-
-// observe counts a request to a registry.
-func (p *parts) observe(r registry.RequestInfo) {
-	result := fmt.Sprintf("%dxx", r.Status/100)
-	if r.Status == 0 {
-		result = "error"
-	}
-	p.tel.RegistryRequest(string(r.Kind), result, r.Duration)
 }
 
 // checks says when the webhook is ready.

@@ -19,7 +19,7 @@ import (
 
 func TestLint(t *testing.T) {
 	t.Parallel()
-	for name, args := range map[string][]string{"as it comes": nil, "outside the cluster": outside(t)} {
+	for name, args := range map[string][]string{"as it comes": nil, "outside the cluster": outside(t), "everything": everything(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			stdout, stderr, err := run(t, append([]string{"lint", "--strict", chart}, args...)...)
@@ -29,6 +29,40 @@ func TestLint(t *testing.T) {
 		})
 	}
 }
+
+// everything are values that make the chart render all that it can.
+func everything(t *testing.T) []string {
+	t.Helper()
+	return values(t, `
+image: {pullSecrets: [regcred]}
+rollout: audit
+plainHTTP: ["registry.local:5000"]
+denyPrivate: true
+proxy: {url: "http://proxy.example.com:3128", exclude: [.example.com, 10.0.0.0/8]}
+serviceAccount: {annotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::123456789012:role/pull"}}
+podLabels: {azure.workload.identity/use: "true"}
+certManager: {enabled: true}
+registries:
+- {prefix: registry.example.com/team, auth: {secretRef: {name: regcred}}, mirror: "10.0.0.5:5000/cache", dialPrivate: true}
+- {prefix: 123456789012.dkr.ecr.eu-west-1.amazonaws.com, auth: {ecr: {}}}
+- {prefix: europe-docker.pkg.dev/project, auth: {gar: {}}}
+- {prefix: acmecorp.azurecr.io, auth: {acr: {}}, tokenHosts: [login.example.com]}
+- prefix: "[fd00::5]:5000"
+  plainHTTP: false
+  caBundle: |
+    `+strings.ReplaceAll(someCertificate, "\n", "\n    ")+"\n")
+}
+
+// someCertificate is one: no host has it.
+const someCertificate = `-----BEGIN CERTIFICATE-----
+MIIBPDCB46ADAgECAgEBMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMTAmNhMCAXDTIw
+MDEwMTAwMDAwMFoYDzIxMDAwMTAxMDAwMDAwWjANMQswCQYDVQQDEwJjYTBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABHXGOs1T3cnnpklSdMYVqFOlvFTr9M32bO8O
+XG3hqWiCsAta0I/nzfSbxLSLMLk+94oELFXkHSDUC+dLb7NE0w2jMjAwMA8GA1Ud
+EwEB/wQFMAMBAf8wHQYDVR0OBBYEFBfGuoofiUXj1TUipo1C4zqDBWy3MAoGCCqG
+SM49BAMCA0gAMEUCIQCxNm3j9/ITfYyamkmLVMP+T90/+K9OgxLD+fdsQ1fb0wIg
+AyV8r0YrgGaoxVV7sQbPUUlXpu+T/lRCJLm+AqA89dQ=
+-----END CERTIFICATE-----`
 
 // TestGolden compares what helm renders with what is committed. The CRDs, which no value changes, are in
 // out-of-cluster.yaml only.
@@ -73,126 +107,48 @@ func TestWhatIsInstalled(t *testing.T) {
 	cases := []struct {
 		name string
 		args []string
-		want map[string]int
+		want map[string]int // beside what everybody gets: the CRDs, the webhook object and the roles for people
 	}{
 		{"all of it", nil, map[string]int{
-			"CustomResourceDefinition": 2, "ValidatingWebhookConfiguration": 1,
+			"MutatingWebhookConfiguration": 1,
+			"Deployment":                   1, "PodDisruptionBudget": 1, "ResourceQuota": 1, "Service": 1, "Secret": 1, "ServiceAccount": 1,
+			"ClusterRole": 1, "ClusterRoleBinding": 1, "Role": 1, "RoleBinding": 1,
+		}},
+		{"nothing that mutates without pinning", values(t, "pin: {enabled: false}"), map[string]int{
 			"Deployment": 1, "PodDisruptionBudget": 1, "ResourceQuota": 1, "Service": 1, "Secret": 1, "ServiceAccount": 1,
 			"ClusterRole": 1, "ClusterRoleBinding": 1, "Role": 1, "RoleBinding": 1,
 		}},
 		{"no quota for a class that needs none", values(t, "priorityClassName: ''"), map[string]int{
-			"CustomResourceDefinition": 2, "ValidatingWebhookConfiguration": 1,
-			"Deployment": 1, "PodDisruptionBudget": 1, "Service": 1, "Secret": 1, "ServiceAccount": 1,
+			"MutatingWebhookConfiguration": 1,
+			"Deployment":                   1, "PodDisruptionBudget": 1, "Service": 1, "Secret": 1, "ServiceAccount": 1,
+			"ClusterRole": 1, "ClusterRoleBinding": 1, "Role": 1, "RoleBinding": 1,
+		}},
+		{"a ConfigMap for registries, and cert-manager's Secret instead of ours", everything(t), map[string]int{
+			"MutatingWebhookConfiguration": 1, "ConfigMap": 1, "Issuer": 2, "Certificate": 2,
+			"Deployment": 1, "PodDisruptionBudget": 1, "ResourceQuota": 1, "Service": 1, "ServiceAccount": 1,
 			"ClusterRole": 1, "ClusterRoleBinding": 1, "Role": 1, "RoleBinding": 1,
 		}},
 		{"only what the API server reads where the webhook runs elsewhere", outside(t), map[string]int{
-			"CustomResourceDefinition": 2, "ValidatingWebhookConfiguration": 1,
+			"MutatingWebhookConfiguration": 1,
 		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(c.want, kinds(decode(t, template(t, c.args...)))); diff != "" {
+			c.want["CustomResourceDefinition"] += 2
+			c.want["ValidatingWebhookConfiguration"]++
+			c.want["ClusterRole"] += 2
+			got := kinds(decode(t, template(t, c.args...)))
+			for kind := range got {
+				if strings.HasPrefix(kind, "ValidatingAdmissionPolicy") { // guards_test.go counts them
+					delete(got, kind)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("objects by kind (-want +rendered):\n%s", diff)
 			}
 		})
 	}
-}
-
-// TestAValueThatIsWrongIsRefused holds the schema to saying which value and why.
-func TestAValueThatIsWrongIsRefused(t *testing.T) {
-	t.Parallel()
-	cases := []struct {
-		name, values, says string
-	}{
-		{"a failurePolicy, which is not a value", "webhook: {failurePolicy: Ignore}", "at '/webhook': additional properties 'failurePolicy' not allowed"},
-		{"an objectSelector, which is not a value", "objectSelector: {}", "at '': additional properties 'objectSelector' not allowed"},
-		{"a misspelt value", "exemptNamespace: [a]", "at '': additional properties 'exemptNamespace' not allowed"},
-		{"a webhook without TLS", "webhook: {url: 'http://10.0.0.5'}", "at '/webhook/url': 'http://10.0.0.5' does not match pattern '^(https://.+)?$'"},
-		{"a CA that is not base64", "webhook: {url: 'https://a', caBundle: '-----BEGIN'}", "at '/webhook/caBundle': '-----BEGIN' does not match pattern"},
-		{"a CA for the webhook in the cluster", "webhook: {caBundle: QQ==}", "webhook.caBundle is set without webhook.url"},
-		{"less time than an answer takes", "webhook: {timeoutSeconds: 2}", "at '/webhook/timeoutSeconds': minimum: got 2, want 3"},
-		{"more time than the API server gives", "webhook: {timeoutSeconds: 31}", "at '/webhook/timeoutSeconds': maximum: got 31, want 30"},
-		{"no replicas", "replicas: 0", "at '/replicas': minimum: got 0, want 1"},
-		{"a word that unmatchedImages doesn't know", "unmatchedImages: allow", "at '/unmatchedImages': value must be one of 'Allow', 'Warn', 'Deny'"},
-		{"a pattern of namespaces", "exemptNamespaces: ['team-*']", "at '/exemptNamespaces/0': 'team-*' does not match pattern"},
-		{"an unquoted null in exemptNamespaces", "exemptNamespaces: [null]", "at '/exemptNamespaces/0': got null, want string"},
-		{"a URL in plainHTTP", "plainHTTP: ['http://a']", "at '/plainHTTP/0': 'http://a' does not match pattern"},
-		{"a tag in the repository", "image: {repository: 'a/b:1'}", "at '/image/repository': 'a/b:1' does not match pattern"},
-		{"a digest cut short", "image: {digest: 'sha256:abc'}", "at '/image/digest': 'sha256:abc' does not match pattern"},
-		{"a pull policy that doesn't exist", "image: {pullPolicy: Sometimes}", "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"},
-		{"a level that doesn't exist", "logLevel: loud", "at '/logLevel': value must be one of 'debug', 'info', 'warn', 'error'"},
-		{"a memory limit that GOMEMLIMIT can't be taken from", "resources: {limits: {memory: 1.5Gi}}", "at '/resources/limits/memory': '1.5Gi' does not match pattern '^[1-9][0-9]*(Ki|Mi|Gi)$'"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			stdout, stderr, err := run(t, append([]string{"template", "pratique", chart}, values(t, c.values)...)...)
-			if err == nil {
-				t.Fatalf("rendered:\n%s", stdout)
-			}
-			if !strings.Contains(stderr, c.says) {
-				t.Errorf("it is refused without saying %q:\n%s", c.says, stderr)
-			}
-		})
-	}
-}
-
-func TestEveryValueHasASchemaAndAComment(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(text), "\n")
-	for i, line := range lines {
-		key, _, isKey := strings.Cut(strings.TrimSpace(line), ":")
-		if !isKey || strings.HasPrefix(key, "#") {
-			continue
-		}
-		depth := len(line) - len(strings.TrimLeft(line, " "))
-		said := i > 0 && strings.HasPrefix(strings.TrimSpace(lines[i-1]), "#")
-		switch {
-		case depth == 0 && said, depth == 2 && said:
-		case depth == 0 && (key == "image" || key == "webhook"): // each value below has its own
-		case underOneOf(lines[:i], "resources", "nodeSelector"): // Kubernetes' own fields
-		default:
-			t.Errorf("values.yaml:%d: %s has no comment above it", i+1, key)
-		}
-	}
-
-	var defaults, schema map[string]any
-	if err := yaml.Unmarshal(text, &defaults); err != nil {
-		t.Fatal(err)
-	}
-	text, err = os.ReadFile(filepath.Join(chart, "values.schema.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(text, &schema); err != nil {
-		t.Fatal(err)
-	}
-	for key := range defaults {
-		if schema["properties"].(map[string]any)[key] == nil {
-			t.Errorf("values.schema.json doesn't have %s", key)
-		}
-	}
-	for key := range schema["properties"].(map[string]any) {
-		if _, ok := defaults[key]; !ok && key != "global" {
-			t.Errorf("values.yaml doesn't have %s", key)
-		}
-	}
-}
-
-// underOneOf says whether the last line that starts in column 0 is one of these keys.
-func underOneOf(lines []string, keys ...string) bool {
-	for _, line := range slices.Backward(lines) {
-		if line != "" && line[0] != ' ' && line[0] != '#' && line[0] != '-' {
-			key, _, _ := strings.Cut(line, ":")
-			return slices.Contains(keys, key)
-		}
-	}
-	return false
 }
 
 func TestTheImage(t *testing.T) {
@@ -237,14 +193,59 @@ logLevel: debug
 	got := only[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0].Args
 	want := []string{
 		"--namespace=" + Namespace, "--unmatched-images=Deny",
+		"--rollout=enforce", "--pin=true",
 		"--plain-http=registry.local", "--plain-http=[::1]:5000", "--log-level=debug",
 		"--port=9443", "--cert-dir=/run/pratique/tls", "--cert-secret=" + only[*corev1.Secret](t, objects).Name,
-		"--webhook-configuration=" + only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, objects).Name,
 		"--service=" + only[*corev1.Service](t, objects).Name,
+		"--webhook-configuration=" + only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, objects).Name,
+		"--mutating-webhook-configuration=" + only[*admissionregistrationv1.MutatingWebhookConfiguration](t, objects).Name,
+		"--exempt-namespace=" + Namespace, "--exempt-namespace=kube-system",
 		"--metrics-bind-address=:8080", "--health-probe-bind-address=:8081", "--leader-elect",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("flags (-want +rendered):\n%s", diff)
+	}
+}
+
+// TestAValueIsAFlagOfItsOwn: what one value changes of the flags, and nothing else.
+func TestAValueIsAFlagOfItsOwn(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name, values string
+		gone, come   []string
+	}{
+		{"rollout", "rollout: audit", []string{"--rollout=enforce"}, []string{"--rollout=audit"}},
+		{"pin.enabled", "pin: {enabled: false}", []string{"--pin=true", "--mutating-webhook-configuration=pratique"}, []string{"--pin=false"}},
+		{"denyPrivate", "denyPrivate: true", nil, []string{"--deny-private"}},
+		{"registries", "registries: [{prefix: a.example}]", nil, []string{"--registries=/etc/pratique/registries/registries.yaml"}},
+		{"no registries", "registries: []", nil, nil},
+		{"guards.enabled, which the API server alone goes by", "guards: {enabled: false}", nil, nil},
+		{"certManager.enabled", "certManager: {enabled: true}", []string{"--cert-secret=pratique-webhook-tls"}, []string{"--cert-provided"}},
+		{"exemptNamespaces", "exemptNamespaces: [kube-system, monitoring]", nil, []string{"--exempt-namespace=monitoring"}},
+	}
+	flags := func(t *testing.T, args ...string) []string {
+		return only[*appsv1.Deployment](t, decode(t, template(t, args...))).Spec.Template.Spec.Containers[0].Args
+	}
+	before := flags(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			now := flags(t, values(t, c.values)...)
+			without := func(all, those []string) (left []string) {
+				for _, flag := range all {
+					if !slices.Contains(those, flag) {
+						left = append(left, flag)
+					}
+				}
+				return left
+			}
+			if diff := cmp.Diff(c.gone, without(before, now)); diff != "" {
+				t.Errorf("gone (-want +rendered):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.come, without(now, before)); diff != "" {
+				t.Errorf("new (-want +rendered):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -267,6 +268,48 @@ func TestGoMemoryLimitIsNineTenthsOfTheLimit(t *testing.T) {
 				t.Errorf("GOMEMLIMIT=%s, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestTheProxyIsInTheEnvironment(t *testing.T) {
+	t.Parallel()
+	environment := func(args []string) map[string]string {
+		found := map[string]string{}
+		for _, v := range only[*appsv1.Deployment](t, decode(t, template(t, args...))).Spec.Template.Spec.Containers[0].Env {
+			found[v.Name] = v.Value
+		}
+		return found
+	}
+	want := map[string]string{
+		"GOMEMLIMIT": "921MiB", "HTTP_PROXY": "http://proxy.example.com:3128", "HTTPS_PROXY": "http://proxy.example.com:3128",
+		"NO_PROXY": "$(KUBERNETES_SERVICE_HOST),.example.com,10.0.0.0/8", // Kubernetes puts the API server's address in
+	}
+	if diff := cmp.Diff(want, environment(everything(t))); diff != "" {
+		t.Errorf("with a proxy (-want +rendered):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"GOMEMLIMIT": "921MiB"}, environment(nil)); diff != "" {
+		t.Errorf("without one (-want +rendered):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{}, environment(values(t, "resources: {limits: {memory: null}}"))); diff != "" {
+		t.Errorf("without anything (-want +rendered):\n%s", diff)
+	}
+}
+
+// TestACloudMayGiveTheWebhookAnIdentity: by the annotations of its ServiceAccount and the labels of its Pods.
+func TestACloudMayGiveTheWebhookAnIdentity(t *testing.T) {
+	t.Parallel()
+	objects := decode(t, template(t, everything(t)...))
+	if got := only[*corev1.ServiceAccount](t, objects).Annotations["eks.amazonaws.com/role-arn"]; got != "arn:aws:iam::123456789012:role/pull" {
+		t.Errorf("the ServiceAccount's annotation is %q", got)
+	}
+	pods := only[*appsv1.Deployment](t, objects)
+	if got := pods.Spec.Template.Labels["azure.workload.identity/use"]; got != "true" {
+		t.Errorf("the Pods' label is %q", got)
+	}
+	for key, value := range pods.Spec.Selector.MatchLabels {
+		if pods.Spec.Template.Labels[key] != value {
+			t.Errorf("the Pods lost their label %s", key)
+		}
 	}
 }
 
@@ -346,63 +389,5 @@ func TestTheCRDsAreTheGeneratedOnes(t *testing.T) {
 	}
 	if diff := cmp.Diff(generated, rendered); diff != "" {
 		t.Errorf("(-generated +rendered):\n%s", diff)
-	}
-}
-
-// notes returns what helm install prints: helm template leaves it out, so it is rendered as a value of an object
-// in a copy of the chart.
-func notes(t *testing.T, args ...string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), chart)
-	if err := os.CopyFS(dir, os.DirFS(chart)); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "templates", "NOTES.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	object := `{{ define "notes" }}` + string(text) + "{{ end }}\nkind: Notes\napiVersion: v1\nnotes: {{ include \"notes\" . | toJson }}\n"
-	if err := os.WriteFile(filepath.Join(dir, "templates", "notes.yaml"), []byte(object), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	documents := templateOf(t, dir, append(args, "--show-only", "templates/notes.yaml")...)
-	var printed struct{ Notes string }
-	if err := yaml.Unmarshal([]byte(documents[0]), &printed); err != nil {
-		t.Fatal(err)
-	}
-	return printed.Notes
-}
-
-func TestTheNotesSayWhatIsOpenAndWhatToDoNext(t *testing.T) {
-	t.Parallel()
-	cases := []struct {
-		name string
-		args []string
-		says []string
-	}{
-		{"in the cluster", values(t, "exemptNamespaces: [kube-system, backup]"), []string{
-			"\n- pratique-system\n- kube-system\n- backup\n",
-			"kubectl -n pratique-system rollout status deployment/pratique-webhook",
-			"Nothing is refused before the first policy.", "kind: ImagePolicy", "--dry-run=server",
-		}},
-		{"outside the cluster", outside(t), []string{
-			"webhook --kubeconfig=FILE --cert-dir=DIR --cert-host=webhook.invalid --namespace=pratique-system --unmatched-images=Allow --log-level=info\n",
-		}},
-		{"outside the cluster without a CA", values(t, "webhook: {url: 'https://10.0.0.5:9443'}"), []string{
-			"--cert-host=10.0.0.5 ", "set it to the base64 of DIR/ca.crt",
-		}},
-		{"everything unmatched refused", values(t, "unmatchedImages: Deny"), []string{"refused from now on"}},
-		{"in the namespace default", []string{"--namespace", "default"}, []string{"THE RELEASE IS IN THE NAMESPACE default"}},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			got := notes(t, c.args...)
-			for _, say := range c.says {
-				if !strings.Contains(got, say) {
-					t.Errorf("the notes don't say %q:\n%s", say, got)
-				}
-			}
-		})
 	}
 }

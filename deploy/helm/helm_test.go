@@ -59,7 +59,13 @@ func template(t *testing.T, args ...string) []string {
 
 func templateOf(t *testing.T, dir string, args ...string) []string {
 	t.Helper()
-	stdout, stderr, err := run(t, append([]string{"template", dir, "--name-template", "pratique", "--namespace", Namespace, "--no-hooks"}, args...)...)
+	return withHooks(t, dir, append(args, "--no-hooks")...)
+}
+
+// withHooks renders what helm template prints where nobody says --no-hooks.
+func withHooks(t *testing.T, dir string, args ...string) []string {
+	t.Helper()
+	stdout, stderr, err := run(t, append([]string{"template", dir, "--name-template", "pratique", "--namespace", Namespace}, args...)...)
 	if err != nil {
 		t.Fatalf("helm template %s: %v\n%s", args, err, stderr)
 	}
@@ -110,6 +116,10 @@ func decode(t *testing.T, documents []string) []client.Object {
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
 	var objects []client.Object
 	for _, document := range documents {
+		if strings.Contains(document, "\napiVersion: cert-manager.io/v1\n") { // its types are no dependency of ours
+			objects = append(objects, decodeCertManager(t, document))
+			continue
+		}
 		object, kind, err := decoder.Decode([]byte(document), nil, nil)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, document)

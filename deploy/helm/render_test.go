@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 )
 
@@ -40,13 +41,48 @@ func TestOutOfClusterPutsAddressAndCAIn(t *testing.T) {
 	}
 	objects := decode(t, strings.Split(strings.TrimPrefix(string(rendering), "---\n"), "\n---\n"))
 	configuration := only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, objects)
-	if len(configuration.Webhooks) != webhooks {
-		t.Fatalf("%d webhooks", len(configuration.Webhooks))
-	}
+	var configs []admissionregistrationv1.WebhookClientConfig
 	for _, w := range configuration.Webhooks {
-		if !strings.HasPrefix(*w.ClientConfig.URL, "https://127.0.0.1:9443/validate") || string(w.ClientConfig.CABundle) != string(ca) {
-			t.Errorf("%s: %s with CA %s", w.Name, *w.ClientConfig.URL, w.ClientConfig.CABundle)
+		configs = append(configs, w.ClientConfig)
+	}
+	for _, w := range only[*admissionregistrationv1.MutatingWebhookConfiguration](t, objects).Webhooks {
+		configs = append(configs, w.ClientConfig)
+	}
+	paths := map[string]bool{}
+	for _, config := range configs {
+		path, ours := strings.CutPrefix(*config.URL, "https://127.0.0.1:9443")
+		if !ours || string(config.CABundle) != string(ca) {
+			t.Errorf("%s with CA %s", *config.URL, config.CABundle)
 		}
+		paths[path] = true
+	}
+	want := map[string]bool{"/validate": true, "/workloads": true, "/validate-policy": true, "/pin": true}
+	if diff := cmp.Diff(want, paths); diff != "" || len(configs) != webhooks {
+		t.Errorf("%d webhooks, by path (-want +rendered):\n%s", len(configs), diff)
+	}
+	for _, object := range objects {
+		if hook := object.GetAnnotations()["helm.sh/hook"]; hook != "" {
+			t.Errorf("a %s hook is in it: %T", hook, object)
+		}
+	}
+}
+
+// TestOutOfClusterWithoutPinIsWhatHelmRenders: leaving one object out of the golden rendering is all that
+// pin.enabled=false does there.
+func TestOutOfClusterWithoutPinIsWhatHelmRenders(t *testing.T) {
+	t.Parallel()
+	args := append(outside(t), "--set", "pin.enabled=false")
+	want := "---\n" + strings.Join(template(t, args...), "---\n")
+	if diff := cmp.Diff(want, withoutPin(outOfCluster)); diff != "" {
+		t.Errorf("(-helm +ours):\n%s", diff)
+	}
+	ca := certificate(t)
+	rendering, err := OutOfClusterWithoutPin("https://127.0.0.1:9443", ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(rendering), "https://127.0.0.1:9443/"); n != webhooks-pinning || strings.Contains(string(rendering), "/pin") {
+		t.Errorf("%d webhooks", n)
 	}
 }
 

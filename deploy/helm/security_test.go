@@ -7,17 +7,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
 // The names of the webhooks that admission messages, metrics and audit annotations carry.
 const (
-	imagesWebhook   = "images.pratique.dev"
-	policiesWebhook = "policies.pratique.dev"
+	imagesWebhook    = "images.pratique.dev"
+	workloadsWebhook = "workloads.pratique.dev"
+	pinWebhook       = "pin.pratique.dev"
+	policiesWebhook  = "policies.pratique.dev"
 )
+
+// allWebhooks are all of them.
+func allWebhooks() []string {
+	return []string{imagesWebhook, workloadsWebhook, pinWebhook, policiesWebhook}
+}
 
 // renderings are the values under which a rule of security must hold: as it comes, outside the cluster, and with
 // everything set that sounds as if it could loosen it.
@@ -27,9 +32,13 @@ func renderings(t *testing.T) map[string][]string {
 		"as it comes":         nil,
 		"outside the cluster": outside(t),
 		"everything opened": values(t, `
+rollout: audit
 unmatchedImages: Allow
 exemptNamespaces: [kube-system, team-a]
 plainHTTP: [registry.local]
+registries: [{prefix: registry.example.com, plainHTTP: true, dialPrivate: true, auth: {ecr: {}}}]
+guards: {enabled: false}
+uninstallHook: false
 webhook: {timeoutSeconds: 30}
 replicas: 1
 priorityClassName: ""
@@ -51,12 +60,29 @@ func eachWebhook(t *testing.T, name string, check func(*testing.T, admissionregi
 // webhook renders one webhook.
 func webhook(t *testing.T, name string, args ...string) admissionregistrationv1.ValidatingWebhook {
 	t.Helper()
-	configuration := only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, decode(t, template(t, args...)))
-	i := slices.IndexFunc(configuration.Webhooks, func(w admissionregistrationv1.ValidatingWebhook) bool { return w.Name == name })
+	all := rendered(t, args...)
+	i := slices.IndexFunc(all, func(w admissionregistrationv1.ValidatingWebhook) bool { return w.Name == name })
 	if i < 0 {
 		t.Fatalf("no webhook %s", name)
 	}
-	return configuration.Webhooks[i]
+	return all[i]
+}
+
+// rendered renders all webhooks. Those of the MutatingWebhookConfiguration are last, without what they alone have.
+func rendered(t *testing.T, args ...string) []admissionregistrationv1.ValidatingWebhook {
+	t.Helper()
+	objects := decode(t, template(t, args...))
+	found := only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, objects).Webhooks
+	for _, configuration := range all[*admissionregistrationv1.MutatingWebhookConfiguration](objects) {
+		for _, w := range configuration.Webhooks {
+			found = append(found, admissionregistrationv1.ValidatingWebhook{
+				Name: w.Name, ClientConfig: w.ClientConfig, Rules: w.Rules, FailurePolicy: w.FailurePolicy, MatchPolicy: w.MatchPolicy,
+				NamespaceSelector: w.NamespaceSelector, ObjectSelector: w.ObjectSelector, SideEffects: w.SideEffects,
+				TimeoutSeconds: w.TimeoutSeconds, AdmissionReviewVersions: w.AdmissionReviewVersions, MatchConditions: w.MatchConditions,
+			})
+		}
+	}
+	return found
 }
 
 // covers says whether a rule of the webhook matches the operation on the resource, wildcards aside: the chart
@@ -69,11 +95,13 @@ func covers(w admissionregistrationv1.ValidatingWebhook, group, resource string,
 
 func TestRow01_EphemeralContainersAreJudged(t *testing.T) {
 	t.Parallel()
-	eachWebhook(t, imagesWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
-		if !covers(w, "", "pods/ephemeralcontainers", admissionregistrationv1.Update) {
-			t.Errorf("rules %+v", w.Rules)
-		}
-	})
+	for _, name := range []string{imagesWebhook, pinWebhook} {
+		eachWebhook(t, name, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
+			if !covers(w, "", "pods/ephemeralcontainers", admissionregistrationv1.Update) {
+				t.Errorf("rules %+v", w.Rules)
+			}
+		})
+	}
 }
 
 func TestRow04_UpdatesOfPodsAreJudged(t *testing.T) {
@@ -87,23 +115,49 @@ func TestRow04_UpdatesOfPodsAreJudged(t *testing.T) {
 	})
 }
 
-// TestRow05_NothingButImagesIsWaitedFor: a resize, an eviction, a binding and a status carry no image.
+// TestRow05_NothingButImagesIsWaitedFor: a resize, an eviction, a binding, a scale and a status carry no image.
 func TestRow05_NothingButImagesIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	eachWebhook(t, imagesWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
-		var resources []string
+	pods := []string{"pods", "pods/ephemeralcontainers"}
+	for name, want := range map[string][]string{
+		imagesWebhook: pods, pinWebhook: pods,
+		workloadsWebhook: {
+			"apps/deployments", "apps/statefulsets", "apps/daemonsets", "apps/replicasets", "replicationcontrollers",
+			"batch/jobs", "batch/cronjobs", "apps.openshift.io/deploymentconfigs",
+		},
+	} {
+		eachWebhook(t, name, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
+			var resources []string
+			for _, rule := range w.Rules {
+				for _, resource := range rule.Resources {
+					resources = append(resources, strings.TrimPrefix(rule.APIGroups[0]+"/"+resource, "/"))
+				}
+				if len(rule.APIGroups) != 1 || !slices.Equal(rule.APIVersions, []string{"v1"}) || *rule.Scope != admissionregistrationv1.NamespacedScope {
+					t.Errorf("%s: rule %+v", name, rule)
+				}
+			}
+			if diff := cmp.Diff(want, resources); diff != "" {
+				t.Errorf("%s (-want +rendered):\n%s", name, diff)
+			}
+		})
+	}
+}
+
+// TestRow06_WhatMakesPodsIsJudgedWhenItIsWritten: early, so that its author hears of it. The Pods are judged anyway.
+func TestRow06_WhatMakesPodsIsJudgedWhenItIsWritten(t *testing.T) {
+	t.Parallel()
+	eachWebhook(t, workloadsWebhook, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 		for _, rule := range w.Rules {
-			resources = append(resources, rule.Resources...)
-		}
-		if diff := cmp.Diff([]string{"pods", "pods/ephemeralcontainers"}, resources); diff != "" {
-			t.Errorf("(-want +rendered):\n%s", diff)
+			if !slices.Equal(rule.Operations, []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update}) {
+				t.Errorf("%s: %s", rule.Resources, rule.Operations)
+			}
 		}
 	})
 }
 
 func TestRow15_NobodyOptsOutByALabel(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{imagesWebhook, policiesWebhook} {
+	for _, name := range allWebhooks() {
 		eachWebhook(t, name, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 			if w.ObjectSelector != nil {
 				t.Errorf("%s has the objectSelector %+v", w.Name, w.ObjectSelector)
@@ -131,16 +185,21 @@ func TestRow16_NamespacesAreExemptByTheirNameAlone(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			selector := webhook(t, imagesWebhook, c.args...).NamespaceSelector
-			if selector == nil || len(selector.MatchLabels) != 0 || len(selector.MatchExpressions) != 1 {
-				t.Fatalf("namespaceSelector %+v", selector)
-			}
-			e := selector.MatchExpressions[0]
-			if e.Key != corev1.LabelMetadataName || e.Operator != "NotIn" {
-				t.Errorf("it selects by %s %s", e.Key, e.Operator)
-			}
-			if diff := cmp.Diff(c.want, e.Values); diff != "" {
-				t.Errorf("exempt namespaces (-want +rendered):\n%s", diff)
+			for _, w := range rendered(t, c.args...) {
+				if w.Name == policiesWebhook {
+					continue // the next test
+				}
+				selector := w.NamespaceSelector
+				if selector == nil || len(selector.MatchLabels) != 0 || len(selector.MatchExpressions) != 1 {
+					t.Fatalf("%s: namespaceSelector %+v", w.Name, selector)
+				}
+				e := selector.MatchExpressions[0]
+				if e.Key != corev1.LabelMetadataName || e.Operator != "NotIn" {
+					t.Errorf("%s selects by %s %s", w.Name, e.Key, e.Operator)
+				}
+				if diff := cmp.Diff(c.want, e.Values); diff != "" {
+					t.Errorf("%s: exempt namespaces (-want +rendered):\n%s", w.Name, diff)
+				}
 			}
 		})
 	}
@@ -164,7 +223,7 @@ func TestRow16_APolicyIsJudgedInEveryNamespace(t *testing.T) {
 
 func TestRow22_EquivalentResourcesAreJudgedToo(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{imagesWebhook, policiesWebhook} {
+	for _, name := range allWebhooks() {
 		eachWebhook(t, name, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 			if w.MatchPolicy == nil || *w.MatchPolicy != admissionregistrationv1.Equivalent {
 				t.Errorf("%s has matchPolicy %v", w.Name, w.MatchPolicy)
@@ -177,7 +236,7 @@ func TestRow22_EquivalentResourcesAreJudgedToo(t *testing.T) {
 // the conditions do.
 func TestRow23_ConditionsReadNothingThatAUserCanSetToBePassedOver(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{imagesWebhook, policiesWebhook} {
+	for _, name := range allWebhooks() {
 		eachWebhook(t, name, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
 			if len(w.MatchConditions) != 1 {
 				t.Errorf("%s has %d matchConditions, and each could pass a request over", w.Name, len(w.MatchConditions))
@@ -193,13 +252,87 @@ func TestRow23_ConditionsReadNothingThatAUserCanSetToBePassedOver(t *testing.T) 
 	}
 }
 
-// TestRow104_AFailureNeverAdmits: no value turns failurePolicy to Ignore, and both webhooks say so.
+// TestRow104_AFailureNeverAdmits: what judges Pods and policies refuses what it could not judge. What pins and what
+// judges templates may fail, since the Pods come to images.pratique.dev all the same.
 func TestRow104_AFailureNeverAdmits(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{imagesWebhook, policiesWebhook} {
-		eachWebhook(t, name, func(t *testing.T, w admissionregistrationv1.ValidatingWebhook) {
-			if w.FailurePolicy == nil || *w.FailurePolicy != admissionregistrationv1.Fail {
-				t.Errorf("%s has failurePolicy %v", w.Name, w.FailurePolicy)
+	const fail, ignore = admissionregistrationv1.Fail, admissionregistrationv1.Ignore
+	for rendering, args := range renderings(t) {
+		t.Run(rendering, func(t *testing.T) {
+			t.Parallel()
+			want := map[string]admissionregistrationv1.FailurePolicyType{imagesWebhook: fail, policiesWebhook: fail, workloadsWebhook: ignore, pinWebhook: ignore}
+			if rendering == "everything opened" { // with rollout: audit
+				want[imagesWebhook] = ignore
+			}
+			got := map[string]admissionregistrationv1.FailurePolicyType{}
+			for _, w := range rendered(t, args...) {
+				got[w.Name] = *w.FailurePolicy
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("failurePolicy (-want +rendered):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRow104_OnlyRolloutOpensAFailure: audit turns one failurePolicy, and changes nothing else of any webhook.
+func TestRow104_OnlyRolloutOpensAFailure(t *testing.T) {
+	t.Parallel()
+	enforce, audit := rendered(t), rendered(t, values(t, "rollout: audit")...)
+	want := admissionregistrationv1.Ignore
+	for i := range enforce {
+		if enforce[i].Name == imagesWebhook {
+			enforce[i].FailurePolicy = &want
+		}
+	}
+	if diff := cmp.Diff(enforce, audit); diff != "" {
+		t.Errorf("(-enforce, with images' failurePolicy turned +audit):\n%s", diff)
+	}
+}
+
+// TestRow104_WhatPinsSeesNoPodThatIsNotJudged: the webhook that may fail is asked about the same Pods as the one that
+// may not, in whatever way they are chosen, and whether it is there changes nothing for the other.
+func TestRow104_WhatPinsSeesNoPodThatIsNotJudged(t *testing.T) {
+	t.Parallel()
+	for rendering, args := range renderings(t) {
+		t.Run(rendering, func(t *testing.T) {
+			t.Parallel()
+			images, pin := webhook(t, imagesWebhook, args...), webhook(t, pinWebhook, args...)
+			if diff := cmp.Diff(images.Rules, pin.Rules); diff != "" {
+				t.Errorf("rules (-images +pin):\n%s", diff)
+			}
+			if diff := cmp.Diff(images.NamespaceSelector, pin.NamespaceSelector); diff != "" {
+				t.Errorf("namespaces (-images +pin):\n%s", diff)
+			}
+			if diff := cmp.Diff(images.MatchConditions, pin.MatchConditions); diff != "" {
+				t.Errorf("conditions (-images +pin):\n%s", diff)
+			}
+			if diff := cmp.Diff(images, webhook(t, imagesWebhook, append(args, "--set", "pin.enabled=false")...)); diff != "" {
+				t.Errorf("without pinning (-with +without):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestNothingMutatesWithoutPinning: pin.enabled=false installs nothing that could change a Pod, nor the right to keep
+// such a thing.
+func TestNothingMutatesWithoutPinning(t *testing.T) {
+	t.Parallel()
+	for rendering, args := range renderings(t) {
+		t.Run(rendering, func(t *testing.T) {
+			t.Parallel()
+			objects := decode(t, withHooks(t, chart, append(args, "--set", "pin.enabled=false")...))
+			for kind, n := range kinds(objects) {
+				if strings.HasPrefix(kind, "Mutating") {
+					t.Errorf("%d of kind %s", n, kind)
+				}
+			}
+			for _, role := range all[*rbacv1.ClusterRole](objects) {
+				for _, rule := range role.Rules {
+					if slices.ContainsFunc(rule.Resources, func(r string) bool { return r == "*" || strings.HasPrefix(r, "mutating") }) {
+						t.Errorf("%s may %s %s", role.Name, rule.Verbs, rule.Resources)
+					}
+				}
 			}
 		})
 	}
@@ -212,9 +345,14 @@ func TestRow104_TheWebhookObjectsAreOrdinaryObjects(t *testing.T) {
 	for name, args := range renderings(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			configuration := only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, decode(t, template(t, args...)))
-			if hook, ok := configuration.Annotations["helm.sh/hook"]; ok {
-				t.Errorf("it is a %s hook", hook)
+			objects := decode(t, template(t, args...))
+			for _, annotations := range []map[string]string{
+				only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, objects).Annotations,
+				only[*admissionregistrationv1.MutatingWebhookConfiguration](t, objects).Annotations,
+			} {
+				if hook, ok := annotations["helm.sh/hook"]; ok {
+					t.Errorf("one is a %s hook", hook)
+				}
 			}
 		})
 	}
@@ -225,9 +363,12 @@ func TestTheAPIServerIsAskedAsItShouldBe(t *testing.T) {
 	cases := []struct {
 		webhook, path string
 		sideEffects   admissionregistrationv1.SideEffectClass
+		seconds       int32
 	}{
-		{imagesWebhook, "/validate", admissionregistrationv1.SideEffectClassNoneOnDryRun},
-		{policiesWebhook, "/validate-policy", admissionregistrationv1.SideEffectClassNone},
+		{imagesWebhook, "/validate", admissionregistrationv1.SideEffectClassNoneOnDryRun, 10},
+		{workloadsWebhook, "/workloads", admissionregistrationv1.SideEffectClassNoneOnDryRun, 10},
+		{pinWebhook, "/pin", admissionregistrationv1.SideEffectClassNone, 5},
+		{policiesWebhook, "/validate-policy", admissionregistrationv1.SideEffectClassNone, 10},
 	}
 	for _, c := range cases {
 		t.Run(c.webhook, func(t *testing.T) {
@@ -239,158 +380,22 @@ func TestTheAPIServerIsAskedAsItShouldBe(t *testing.T) {
 			if config := elsewhere.ClientConfig; config.URL == nil || *config.URL != placeholderURL+c.path || config.Service != nil || string(config.CABundle) != "CA-BUNDLE-PLACEHOLDER" {
 				t.Errorf("outside the cluster: %+v", config)
 			}
-			if *inside.SideEffects != c.sideEffects || *inside.TimeoutSeconds != 10 || !slices.Equal(inside.AdmissionReviewVersions, []string{"v1"}) {
+			if *inside.SideEffects != c.sideEffects || *inside.TimeoutSeconds != c.seconds || !slices.Equal(inside.AdmissionReviewVersions, []string{"v1"}) {
 				t.Errorf("sideEffects %s, timeoutSeconds %d, admissionReviewVersions %s", *inside.SideEffects, *inside.TimeoutSeconds, inside.AdmissionReviewVersions)
 			}
 		})
 	}
+	t.Run("pinning is asked again where a later webhook changed the Pod", func(t *testing.T) {
+		t.Parallel()
+		pin := only[*admissionregistrationv1.MutatingWebhookConfiguration](t, decode(t, template(t))).Webhooks[0]
+		if pin.ReinvocationPolicy == nil || *pin.ReinvocationPolicy != admissionregistrationv1.IfNeededReinvocationPolicy {
+			t.Errorf("reinvocationPolicy %v", pin.ReinvocationPolicy)
+		}
+	})
 	t.Run("a slash at the end of webhook.url is not doubled", func(t *testing.T) {
 		t.Parallel()
 		if got := *webhook(t, imagesWebhook, values(t, "webhook: {url: 'https://a:1/p/'}")...).ClientConfig.URL; got != "https://a:1/p/validate" {
 			t.Error(got)
-		}
-	})
-}
-
-// TestTheWebhookMayDoWhatItNeedsAndNoMore spells out every right.
-func TestTheWebhookMayDoWhatItNeedsAndNoMore(t *testing.T) {
-	t.Parallel()
-	objects := decode(t, template(t))
-	read := []string{"get", "list", "watch"}
-	cluster := []rbacv1.PolicyRule{
-		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies", "clusterimagepolicies"}, Verbs: read},
-		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies/status", "clusterimagepolicies/status"}, Verbs: []string{"update", "patch"}},
-		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: read},
-		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"servicecidrs"}, Verbs: read},
-		{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get"}},
-		{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations"}, Verbs: read},
-		{APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations"}, ResourceNames: []string{"pratique"}, Verbs: []string{"update", "patch"}},
-	}
-	if diff := cmp.Diff(cluster, only[*rbacv1.ClusterRole](t, objects).Rules); diff != "" {
-		t.Errorf("in every namespace (-want +rendered):\n%s", diff)
-	}
-	own := []rbacv1.PolicyRule{
-		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}},
-		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: read},
-		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"pratique-webhook-tls"}, Verbs: []string{"update"}},
-		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
-	}
-	if diff := cmp.Diff(own, only[*rbacv1.Role](t, objects).Rules); diff != "" {
-		t.Errorf("in its own namespace (-want +rendered):\n%s", diff)
-	}
-	account := only[*corev1.ServiceAccount](t, objects)
-	for _, binding := range all[*rbacv1.ClusterRoleBinding](objects) {
-		if s := binding.Subjects; len(s) != 1 || s[0].Kind != "ServiceAccount" || s[0].Name != account.Name || s[0].Namespace != account.Namespace {
-			t.Errorf("ClusterRoleBinding of %+v", s)
-		}
-	}
-	for _, binding := range all[*rbacv1.RoleBinding](objects) {
-		if s := binding.Subjects; len(s) != 1 || s[0].Kind != "ServiceAccount" || s[0].Name != account.Name || s[0].Namespace != account.Namespace {
-			t.Errorf("RoleBinding of %+v", s)
-		}
-	}
-	if pod := only[*appsv1.Deployment](t, objects).Spec.Template.Spec; pod.ServiceAccountName != account.Name {
-		t.Errorf("the Pods run as %s", pod.ServiceAccountName)
-	}
-}
-
-// TestThePodsAreRestricted holds them to the restricted Pod security standard and a little more.
-func TestThePodsAreRestricted(t *testing.T) {
-	t.Parallel()
-	pod := only[*appsv1.Deployment](t, decode(t, template(t))).Spec.Template.Spec
-	if s := pod.SecurityContext; s == nil || !*s.RunAsNonRoot || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
-		t.Errorf("Pod: %+v", s)
-	}
-	if pod.HostNetwork || pod.HostPID || pod.HostIPC {
-		t.Error("the Pod uses a namespace of its node")
-	}
-	for _, volume := range pod.Volumes {
-		if dir := volume.EmptyDir; dir == nil || dir.Medium != corev1.StorageMediumMemory || dir.SizeLimit.Value() > 1<<20 {
-			t.Errorf("volume %s is more than a little memory: %+v", volume.Name, volume)
-		}
-	}
-	for _, container := range slices.Concat(pod.InitContainers, pod.Containers) {
-		s := container.SecurityContext
-		if s == nil || *s.AllowPrivilegeEscalation || *s.Privileged || !*s.ReadOnlyRootFilesystem || !*s.RunAsNonRoot {
-			t.Errorf("container %s: %+v", container.Name, s)
-		}
-		want := &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}
-		if diff := cmp.Diff(want, s.Capabilities); diff != "" {
-			t.Errorf("container %s: capabilities (-want +rendered):\n%s", container.Name, diff)
-		}
-	}
-}
-
-func TestTheWebhookStaysUp(t *testing.T) {
-	t.Parallel()
-	objects := decode(t, template(t))
-	deployment := only[*appsv1.Deployment](t, objects)
-	pod := deployment.Spec.Template.Spec
-	t.Run("three replicas, none missing while they are replaced", func(t *testing.T) {
-		if *deployment.Spec.Replicas != 3 || deployment.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
-			t.Errorf("%d replicas, %+v", *deployment.Spec.Replicas, deployment.Spec.Strategy)
-		}
-	})
-	t.Run("a drain takes one at a time and never waits forever", func(t *testing.T) {
-		budget := only[*policyv1.PodDisruptionBudget](t, objects).Spec
-		if budget.MinAvailable != nil || budget.MaxUnavailable.IntValue() != 1 || *budget.UnhealthyPodEvictionPolicy != policyv1.AlwaysAllow {
-			t.Errorf("%+v", budget)
-		}
-		if diff := cmp.Diff(deployment.Spec.Selector, budget.Selector); diff != "" {
-			t.Errorf("it is about other Pods (-Deployment +budget):\n%s", diff)
-		}
-	})
-	t.Run("spread where there is where to, one node being enough", func(t *testing.T) {
-		if len(pod.TopologySpreadConstraints) != 2 {
-			t.Errorf("%+v", pod.TopologySpreadConstraints)
-		}
-		for _, c := range pod.TopologySpreadConstraints {
-			if c.WhenUnsatisfiable != corev1.ScheduleAnyway {
-				t.Errorf("%+v", c)
-			}
-			if diff := cmp.Diff(deployment.Spec.Selector, c.LabelSelector); diff != "" {
-				t.Errorf("%s spreads other Pods (-Deployment +constraint):\n%s", c.TopologyKey, diff)
-			}
-		}
-	})
-	t.Run("memory bounded, CPU not", func(t *testing.T) {
-		resources := pod.Containers[0].Resources
-		if resources.Limits.Memory().IsZero() || !resources.Limits.Cpu().IsZero() || resources.Requests.Cpu().IsZero() || resources.Requests.Memory().IsZero() {
-			t.Errorf("%+v", resources)
-		}
-	})
-	t.Run("only readiness asks for more than the process", func(t *testing.T) {
-		container := pod.Containers[0]
-		for name, probe := range map[string]*corev1.Probe{"/healthz startup": container.StartupProbe, "/readyz readiness": container.ReadinessProbe, "/healthz liveness": container.LivenessProbe} {
-			path, _, _ := strings.Cut(name, " ")
-			port := slices.IndexFunc(container.Ports, func(p corev1.ContainerPort) bool { return probe != nil && p.Name == probe.HTTPGet.Port.StrVal })
-			if port < 0 || container.Ports[port].ContainerPort != 8081 || probe.HTTPGet.Path != path {
-				t.Errorf("%s: %+v", name, probe)
-			}
-		}
-	})
-	t.Run("the Service leads to the webhook's port", func(t *testing.T) {
-		port := only[*corev1.Service](t, objects).Spec.Ports[0]
-		if port.Port != 443 || !slices.ContainsFunc(pod.Containers[0].Ports, func(p corev1.ContainerPort) bool {
-			return p.Name == port.TargetPort.StrVal && p.ContainerPort == 9443
-		}) {
-			t.Errorf("%+v", port)
-		}
-	})
-	t.Run("an upgrade leaves the certificate and its CA alone", func(t *testing.T) {
-		if secret := only[*corev1.Secret](t, objects); len(secret.Data) != 0 || len(secret.StringData) != 0 {
-			t.Error("the chart writes over the Secret that the webhook fills")
-		}
-		for _, w := range only[*admissionregistrationv1.ValidatingWebhookConfiguration](t, objects).Webhooks {
-			if w.ClientConfig.CABundle != nil {
-				t.Errorf("the chart writes over the caBundle that the webhook sets in %s", w.Name)
-			}
-		}
-	})
-	t.Run("the certificate is read where there is room to write it", func(t *testing.T) {
-		mount := pod.Containers[0].VolumeMounts[0]
-		if mount.ReadOnly || mount.Name != pod.Volumes[0].Name || !slices.Contains(pod.Containers[0].Args, "--cert-dir="+mount.MountPath) {
-			t.Errorf("%+v", mount)
 		}
 	})
 }

@@ -57,6 +57,15 @@ func (s *SecretReader[C]) Open(ctx context.Context, namespace string, pullSecret
 	return func(repository name.Repository) (Registry, error) { return s.open(ctx, credentials, repository) }, nil
 }
 
+// Secret reads one Secret, which has to be there.
+func (s *SecretReader[C]) Secret(ctx context.Context, namespace, secret string) (C, error) {
+	c, ok, err := s.secret(ctx, types.NamespacedName{Namespace: namespace, Name: secret})
+	if err == nil && !ok {
+		err = fmt.Errorf("there is no Secret %s/%s of type %s", namespace, secret, corev1.SecretTypeDockerConfigJson)
+	}
+	return c, err
+}
+
 func (s *SecretReader[C]) secret(ctx context.Context, at types.NamespacedName) (c C, ok bool, err error) {
 	if c, ok := s.held.Get(at); ok {
 		return c, true, nil

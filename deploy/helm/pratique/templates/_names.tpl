@@ -15,9 +15,19 @@ a release called x, x-pratique or x-pratique-webhook.
 {{ include "pratique.fullname" . }}-webhook
 {{- end -}}
 
-{{/* The Secret that holds the serving certificate and its CA. */}}
+{{/* The Secret that holds the serving certificate and its CA; also cert-manager's Certificate that fills it. */}}
 {{- define "pratique.certSecret" -}}
 {{ include "pratique.webhook" . }}-tls
+{{- end -}}
+
+{{/* The CA that the chart has cert-manager make. */}}
+{{- define "pratique.certManagerCA" -}}
+{{ include "pratique.webhook" . }}-ca
+{{- end -}}
+
+{{/* The ConfigMap that holds what the webhook is told about registries. */}}
+{{- define "pratique.registries" -}}
+{{ include "pratique.fullname" . }}-registries
 {{- end -}}
 
 {{- define "pratique.selectorLabels" -}}
