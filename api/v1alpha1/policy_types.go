@@ -11,6 +11,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.mode`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Rule",type=string,JSONPath=`.status.rule`
+// +kubebuilder:printcolumn:name="Guaranteed",type=string,JSONPath=`.status.conditions[?(@.type=="Guaranteed")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ImagePolicy struct {
@@ -39,6 +40,7 @@ type ImagePolicyList struct {
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.mode`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Rule",type=string,JSONPath=`.status.rule`
+// +kubebuilder:printcolumn:name="Guaranteed",type=string,JSONPath=`.status.conditions[?(@.type=="Guaranteed")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ClusterImagePolicy struct {
@@ -148,6 +150,7 @@ type Images struct {
 	// platforms lists the children of an index that must have papers, as os/arch[/variant]; default: every runnable one.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=98
 	Platforms []string `json:"platforms,omitempty"`
 }
 
@@ -167,7 +170,7 @@ const (
 //
 // +kubebuilder:validation:XPreserveUnknownFields
 type References struct {
-	// tags says what happens to an image named by a tag without a digest.
+	// tags says what happens to an image named by a tag without a digest: Pin (default), Deny or Allow.
 	// +optional
 	Tags TagRule `json:"tags,omitempty"`
 
@@ -215,7 +218,8 @@ type PolicyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions: Ready is True when the policy is in force as written; False when it can't be used, in
-	// which case it refuses what it matches.
+	// which case it refuses what it matches. Guaranteed, on policies that enforce, is True when their
+	// refusals hold also while the webhook doesn't answer; False when the install lets images in meanwhile.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

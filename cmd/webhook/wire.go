@@ -156,7 +156,7 @@ func (p *parts) handlers(*rest.Config, io.Writer) error {
 	pods := &admission.Pods{Evaluator: evaluator, Recorder: p.tel}
 	pins := &admission.Pins{Evaluator: evaluator, Recorder: p.tel}
 	templates := &admission.Templates{Evaluator: evaluator, ServiceAccounts: admission.NewServiceAccountReader(p.mgr.GetAPIReader()), Recorder: p.tel}
-	policies := &admission.Policies{Check: check, Recorder: p.tel}
+	policies := &admission.Policies{Check: compile.Install{Pinning: p.config.pin}.Check, Recorder: p.tel}
 	if err := errors.Join(pods.Validate(), pins.Validate(), templates.Validate(), policies.Validate()); err != nil {
 		return err
 	}
@@ -224,20 +224,4 @@ func (s source) Set(ctx context.Context, namespace string) (policy.Set, error) {
 		err = fmt.Errorf("%w: %w", admission.ErrNamespaceUnknown, err)
 	}
 	return set, err
-}
-
-// check reads a policy object as the store will.
-func check(raw []byte) (problems, warnings []string) {
-	obj, err := compile.Decode(raw)
-	if err != nil {
-		var de *compile.DecodeError
-		if errors.As(err, &de) {
-			return de.Problems, nil
-		}
-		return []string{err.Error()}, nil
-	}
-	for _, e := range compile.Validate(obj) {
-		problems = append(problems, e.Error())
-	}
-	return problems, compile.Warnings(obj)
 }

@@ -3,8 +3,6 @@ package compile
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
@@ -41,10 +39,9 @@ func tooMany(namespace string, n int) *policy.Policy {
 }
 
 // oneOfTooMany is what becomes of each policy where there are too many. It isn't compiled, and its keys aren't read.
-func oneOfTooMany(k key) (*policy.Policy, Report) {
-	b := newBuild()
+func (c Compiler) oneOfTooMany(k key) (*policy.Policy, Report) {
+	b := c.newBuild()
 	b.policy.Name = k
-	b.report.Namespaces = labels.Everything()
 	if k.Namespace == "" {
 		b.unusable(ReasonTooManyPolicies, fmt.Sprintf("more than %d ClusterImagePolicies: delete or merge some; until then everything is refused", MaxClusterPolicies))
 	} else {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,14 +254,18 @@ func (b *bench) ready(t *testing.T, namespace, name, reason string) (p v1alpha1.
 }
 
 func inForce(t *testing.T, b *bench) {
-	b.apply(t, imagePolicy("payments", "inline", inline(firstKey)))
+	b.apply(t, imagePolicy("payments", "inline", "references: {tags: Pin}\n"+strings.Replace(inline(firstKey), "/**]", "/**], platforms: [linux/amd64]", 1)))
 	p := b.usable(t, "payments", "inline")
 	got := b.ready(t, "payments", "inline", compile.ReasonCompiled)
 	if got.Status.PolicyDigest != p.Digest || got.Status.Mode != v1alpha1.ModeEnforce || got.Status.Authorities[0].PublicKeys[0].PEM != firstKey {
 		t.Errorf("status %+v", got.Status)
 	}
+	if c := meta.FindStatusCondition(got.Status.Conditions, compile.ConditionGuaranteed); c == nil || c.Status != metav1.ConditionTrue || c.Reason != compile.ReasonRolloutEnforce {
+		t.Errorf("Guaranteed: %+v", c)
+	}
 	stdout, stderr, err := b.Kubectl(t.Context(), "-n", "payments", "get", "pip", "inline")
-	if err != nil || !strings.Contains(stdout, "require signature by release") || !strings.Contains(stdout, "Enforce") || !strings.Contains(stdout, "True") {
+	words := strings.Fields(stdout)
+	if want := strings.Fields("NAME MODE READY RULE GUARANTEED AGE inline Enforce True require signature by release True"); err != nil || len(words) != len(want)+1 || !slices.Equal(words[:len(want)], want) {
 		t.Errorf("kubectl get: %v %s\n%s", err, stderr, stdout)
 	}
 
@@ -276,6 +281,13 @@ func inForce(t *testing.T, b *bench) {
 			err = errors.New("the old one")
 		}
 		return err
+	})
+	eventually(t, "nothing guaranteed of what refuses nothing", func() error {
+		got := b.ready(t, "payments", "inline", compile.ReasonCompiled)
+		if c := meta.FindStatusCondition(got.Status.Conditions, compile.ConditionGuaranteed); c != nil {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
 	})
 	if _, stderr, err := b.Kubectl(t.Context(), "-n", "payments", "delete", "pip", "inline"); err != nil {
 		t.Fatal(stderr)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,9 +16,8 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// defaultTags is what references.tags means where it is absent. It becomes Pin once pinning exists: until then a tag is
-// refused with the digest to use, which is the stricter of what there is.
-const defaultTags = policy.TagsDeny
+// defaultTags is what references.tags means where it is absent. Where the install pins nothing it refuses a tag, as Deny does.
+const defaultTags = policy.TagsPin
 
 // Compiler turns policy objects into policies.
 type Compiler struct {
@@ -25,12 +25,14 @@ type Compiler struct {
 	Materials Materials
 	// Namespace is the install's own: a ClusterImagePolicy's references are read there.
 	Namespace string
+	// RolloutAudit says that the install lets Pods in while the webhook doesn't answer: policies say so in their statuses.
+	RolloutAudit bool
 }
 
 // Compile turns an object into a policy. It never fails: a policy that can't be used refuses what it matches, and one whose
 // images can't be read matches everything. The Report says what became of it; a panic is reported too.
 func (c Compiler) Compile(ctx context.Context, obj Object) (*policy.Policy, Report) {
-	b := newBuild()
+	b := c.newBuild()
 	b.guard(ctx, func() {
 		v, err := viewOf(obj)
 		if err != nil {
@@ -45,7 +47,7 @@ func (c Compiler) Compile(ctx context.Context, obj Object) (*policy.Policy, Repo
 // compileRaw is Compile for what an API server gave: what can't be decoded becomes a policy that refuses what can be
 // understood of its images.
 func (c Compiler) compileRaw(ctx context.Context, raw []byte, name policy.Name) (*policy.Policy, Report) {
-	b := newBuild()
+	b := c.newBuild()
 	b.policy.Name = name
 	b.guard(ctx, func() {
 		d, err := open(raw)
@@ -90,6 +92,10 @@ func (c Compiler) compile(ctx context.Context, b *build, v view) {
 	if !b.resolve(ctx, c.Materials, namespace, v.spec.Authorities) {
 		return
 	}
+	if err := b.platforms(v.spec.Images.Platforms); err != nil {
+		b.unusable(ReasonInvalidField, "spec.images.platforms: "+err.Error())
+		return
+	}
 	if err := b.references(v.spec.References); err != nil {
 		b.unusable(ReasonInvalidField, "spec.references: "+err.Error())
 		return
@@ -99,10 +105,24 @@ func (c Compiler) compile(ctx context.Context, b *build, v view) {
 		return
 	}
 	b.policy.Unusable = ""
-	b.report.Reason, b.report.Message = ReasonCompiled, "in force: "+b.policy.Summary()
-	if b.policy.KeysNotReadAgain != "" {
-		b.report.Message = "in force with keys read before: " + b.policy.KeysNotReadAgain
+	b.report.Reason, b.report.Message = ReasonCompiled, b.inForce()
+}
+
+// notGuaranteed is what people are told of a policy that enforces where the install's rollout is audit.
+const notGuaranteed = "the install's rollout is audit, so images are admitted while the webhook doesn't answer"
+
+// inForce says of a usable policy what it does, or what is to be known of that first.
+func (b *build) inForce() string {
+	loose := b.report.RolloutAudit && b.policy.Mode == policy.Enforce
+	switch kept := b.policy.KeysNotReadAgain; {
+	case kept != "" && loose:
+		return "in force with keys read before, but not guaranteed: " + notGuaranteed + "; " + kept
+	case kept != "":
+		return "in force with keys read before: " + kept
+	case loose:
+		return "in force, but not guaranteed: " + notGuaranteed
 	}
+	return "in force: " + b.policy.Summary()
 }
 
 // build is a policy while it is being compiled. It refuses everything until it is found to be better.
@@ -112,10 +132,10 @@ type build struct {
 	authorities map[string]verify.Authority
 }
 
-func newBuild() *build {
+func (c Compiler) newBuild() *build {
 	return &build{
 		policy:      &policy.Policy{Unusable: "it was not compiled", MatchesAll: true},
-		report:      Report{Reason: ReasonInternalError, Namespaces: labels.Everything()},
+		report:      Report{Reason: ReasonInternalError, Namespaces: labels.Everything(), RolloutAudit: c.RolloutAudit},
 		authorities: map[string]verify.Authority{},
 	}
 }
@@ -222,7 +242,7 @@ func authority(ctx context.Context, m Materials, namespace string, a v1alpha1.Au
 		}
 		text = data
 	}
-	keys, err := verify.ParseKeys(text)
+	keys, err := parseKeys(text)
 	if err == nil {
 		var who verify.Authority
 		if who, err = verify.NewKeyAuthority(a.Name, keys); err == nil {
@@ -238,13 +258,36 @@ func authority(ctx context.Context, m Materials, namespace string, a v1alpha1.Au
 	return r, verify.Authority{}
 }
 
+// platforms reads which children of an index must have papers, each once however it is spelled.
+func (b *build) platforms(list []string) error {
+	for _, text := range list {
+		p, err := policy.ParsePlatform(text)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(b.policy.Platforms, p) {
+			b.policy.Platforms = append(b.policy.Platforms, p)
+		}
+	}
+	return nil
+}
+
 func (b *build) references(r *v1alpha1.References) error {
-	b.policy.References.Tags = defaultTags
 	if r == nil {
+		b.policy.References.Tags = defaultTags
 		return nil
 	}
-	if r.Tags == v1alpha1.TagsAllow {
+	switch r.Tags {
+	case "":
+		b.policy.References.Tags = defaultTags
+	case v1alpha1.TagsPin:
+		b.policy.References.Tags = policy.TagsPin
+	case v1alpha1.TagsAllow:
 		b.policy.References.Tags = policy.TagsAllow
+	case v1alpha1.TagsDeny:
+		b.policy.References.Tags = policy.TagsDeny
+	default:
+		return fmt.Errorf("tags: %.64q is no rule", r.Tags)
 	}
 	for _, text := range r.Allow {
 		g, err := policy.ParseTagGlob(text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,11 +88,51 @@ require: {signature: {by: [spare, release], atLeast: 2}}
 func TestCompileDefaults(t *testing.T) {
 	t.Parallel()
 	p, r := Compiler{}.Compile(t.Context(), mustDecode(t, clusterWide(signedBy(newKey(t)))))
-	if p.Mode != policy.Enforce || p.References.Tags != policy.TagsDeny || p.Summary() != "require signature by release" {
+	if p.Mode != policy.Enforce || p.References.Tags != policy.TagsPin || p.Summary() != "require signature by release" {
 		t.Errorf("mode %v, tags %v, %s", p.Mode, p.References.Tags, p.Summary())
 	}
 	if !r.Namespaces.Empty() {
 		t.Errorf("without a selector it selects %v", r.Namespaces)
+	}
+}
+
+func TestCompileEachTagRule(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]policy.TagRule{
+		"references: {deny: [latest]}": policy.TagsPin,
+		"references: {tags: Pin}":      policy.TagsPin,
+		"references: {tags: Deny}":     policy.TagsDeny,
+		"references: {tags: Allow}":    policy.TagsAllow,
+	} {
+		p, _ := Compiler{}.Compile(t.Context(), mustDecode(t, namespaced(text+"\n"+signedBy(newKey(t)))))
+		if p.Unusable != "" || p.References.Tags != want {
+			t.Errorf("%s: tags %v, want %v; unusable %q", text, p.References.Tags, want, p.Unusable)
+		}
+	}
+}
+
+// One platform may be spelled in several ways, and is there once. Which platforms are meant is not part of what is asked for.
+func TestCompilePlatforms(t *testing.T) {
+	t.Parallel()
+	signed := signedBy(newKey(t))
+	of := func(platforms string) *policy.Policy {
+		p, r := Compiler{}.Compile(t.Context(), mustDecode(t, namespaced(replaceOnce(signed, "/**]}", "/**]"+platforms+"}"))))
+		if p.Unusable != "" || r.Reason != ReasonCompiled {
+			t.Fatalf("%s: %s", r.Reason, p.Unusable)
+		}
+		return p
+	}
+	p := of(", platforms: [linux/amd64, linux/arm64, linux/x86_64, linux/amd64, linux/arm64/v8]")
+	var got []string
+	for _, platform := range p.Platforms {
+		got = append(got, platform.String())
+	}
+	if want := []string{"linux/amd64", "linux/arm64", "linux/arm64"}; !slices.Equal(got, want) { // arm64 of every variant, and of v8
+		t.Errorf("platforms %q, want %q", got, want)
+	}
+	every := of("")
+	if len(every.Platforms) != 0 || every.Digest != p.Digest || p.Digest == "" {
+		t.Errorf("platforms %v, digests %q and %q", every.Platforms, every.Digest, p.Digest)
 	}
 }
 
@@ -123,10 +164,9 @@ func TestAnUnusablePolicyRefusesWhatItMatches(t *testing.T) {
 		{"two actions", "allow: {reason: r}\n" + bySecret, ReasonInvalidField, "exactly one of require, allow and deny"},
 		{"no action", "images: {include: [registry.example.com/**]}", ReasonInvalidField, "exactly one of require, allow and deny"},
 
-		{"tags: Pin", "references: {tags: Pin}\n" + bySecret, ReasonNotSupported, "spec.references.tags"},
 		{"key.kms", with(secretKey, "key: {kms: 'awskms:///x'}"), ReasonInvalidField, "only in a ClusterImagePolicy"},
 		{"keyless", with(secretKey, "keyless: {identities: [{issuer: i, subject: s}]}"), ReasonNotSupported, "spec.authorities[0].keyless"},
-		{"certificate", with(secretKey, "certificate: {roots: PEM, identities: [{subject: s}]}"), ReasonNotSupported, "spec.authorities[0].certificate"},
+		{"certificate", with(secretKey, "certificate: {roots: '-----BEGIN CERTIFICATE-----', identities: [{subject: s}]}"), ReasonNotSupported, "spec.authorities[0].certificate"},
 		{"log: Required", with(secretKey, secretKey+"\n  log: Required"), ReasonNotSupported, "spec.authorities[0].log"},
 		{"timestamp: Required", with(secretKey, secretKey+"\n  timestamp: Required"), ReasonNotSupported, "spec.authorities[0].timestamp"},
 		{"repository", with(secretKey, secretKey+"\n  repository: r.example.com/x"), ReasonNotSupported, "spec.authorities[0].repository"},
@@ -139,7 +179,6 @@ func TestAnUnusablePolicyRefusesWhatItMatches(t *testing.T) {
 		{"promotion", with("{signature:", "{promotion: {by: [release], to: e}, signature:"), ReasonNotSupported, "spec.require.promotion"},
 		{"custom", with("{signature:", "{custom: [{predicateType: t, by: [release], rules: [{cel: c, message: m}]}], signature:"), ReasonNotSupported, "spec.require.custom"},
 		{"acceptSummary", "acceptSummary: {by: [release], verifierID: v, insteadOf: [signature]}\n" + bySecret, ReasonNotSupported, "spec.acceptSummary"},
-		{"platforms", with("/**]}", "/**], platforms: [linux/amd64]}"), ReasonNotSupported, "spec.images.platforms"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -59,20 +60,16 @@ func open(raw []byte) (document, error) {
 		return d, fmt.Errorf("object of %d bytes is over the bound of %d", len(raw), MaxObject)
 	}
 	d.problems = strictly(raw, &d, "")
-	if want := v1alpha1.GroupVersion().String(); d.APIVersion != want {
-		return d, errors.Join(asError(d.problems), fmt.Errorf("apiVersion: %q, want %s", d.APIVersion, want))
+	want := v1alpha1.GroupVersion().String()
+	switch {
+	case d.APIVersion != want:
+		d.problems = append(d.problems, fmt.Sprintf("apiVersion: %.80q, want %s", d.APIVersion, want))
+	case d.Kind != KindImagePolicy && d.Kind != KindClusterImagePolicy:
+		d.problems = append(d.problems, fmt.Sprintf("kind: %.80q, want %s or %s", d.Kind, KindImagePolicy, KindClusterImagePolicy))
+	default:
+		return d, nil
 	}
-	if d.Kind != KindImagePolicy && d.Kind != KindClusterImagePolicy {
-		return d, errors.Join(asError(d.problems), fmt.Errorf("kind: %q, want %s or %s", d.Kind, KindImagePolicy, KindClusterImagePolicy))
-	}
-	return d, nil
-}
-
-func asError(problems []string) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	return &DecodeError{Problems: problems}
+	return d, &DecodeError{Problems: d.problems}
 }
 
 // object reads what is inside, and all that is wrong with it.
@@ -138,10 +135,14 @@ func strictly(raw []byte, v any, at string) []string {
 	}
 	var problems []string
 	for _, e := range strict {
-		if fe, ok := errors.AsType[strictjson.FieldError](e); ok && at != "" {
-			fe.SetFieldPath(at + "." + fe.FieldPath())
+		cure := ""
+		if fe, ok := errors.AsType[strictjson.FieldError](e); ok {
+			cure = cureFor(reflect.TypeOf(v), fe.FieldPath(), at)
+			if at != "" {
+				fe.SetFieldPath(at + "." + fe.FieldPath())
+			}
 		}
-		problems = append(problems, e.Error())
+		problems = append(problems, e.Error()+cure)
 	}
 	return problems
 }

@@ -2,6 +2,8 @@
 //
 //	Decode     bytes -> object, strictly: a field that this version doesn't know is an error, never dropped
 //	Validate   object -> what is wrong with it, as far as that can be told without a cluster
+//	Warnings   object -> what is allowed, but probably not meant
+//	Install    all three for /validate-policy, in the light of how the install is set up
 //	Materials  where referenced keys are read: a cluster's Secrets and ConfigMaps, files, or what a policy's status published
 //	Compiler   object + Materials -> policy.Policy and a Report
 //	StatusOf   Report -> the status that people read

@@ -19,7 +19,7 @@ const typo = `{
 func ExampleDecode() {
 	_, err := compile.Decode([]byte(typo))
 	fmt.Println(err)
-	// Output: unknown field "spec.require.signature.atleast"
+	// Output: unknown field "spec.require.signature.atleast": did you mean atLeast?
 }
 
 func ExampleValidate() {
@@ -32,6 +32,21 @@ func ExampleValidate() {
 		fmt.Println(e)
 	}
 	// Output: spec.require.signature.by[0]: Invalid value: "release" is not defined; spec.authorities has: none
+}
+
+func ExampleInstall_Check() {
+	problems, warnings := compile.Install{}.Check([]byte(`{
+  "apiVersion": "pratique.dev/v1alpha1",
+  "kind": "ImagePolicy",
+  "metadata": {"name": "production", "namespace": "payments"},
+  "spec": {"images": {"include": ["**"]}, "references": {"tags": "Pin"}, "allow": {"reason": "a trial"}}
+}`))
+	fmt.Println(len(problems), "problems")
+	fmt.Println(strings.Join(warnings, "\n"))
+	// Output:
+	// 0 problems
+	// spec.references.tags: Pin, but this install doesn't pin: tags are refused with the digest to use
+	// spec.images.include[0]: with allow, every image of any host gets in without papers as far as this policy goes
 }
 
 func ExampleLoadFiles() {

@@ -153,7 +153,7 @@ func TestLoadFilesRefuses(t *testing.T) {
 		{"a typo in a policy's metadata", replaceOnce(good, "namespace:", "namepsace:"), `a.yaml, document 1: unknown field "metadata.namepsace"`},
 		{"a duplicate key", namespaced(allowAll + "\nmode: Enforce\nmode: Audit"), `a.yaml, document 1: yaml: unmarshal errors:`},
 		{"an invalid policy, in its document", good + "---\n" + named(namespaced("images: {include: [nginx]}\nallow: {reason: r}"), "other"), "a.yaml, document 2: ImagePolicy payments/other: spec.images.include[0]"},
-		{"what isn't supported yet", namespaced("references: {tags: Pin}\n" + bySecret), "not supported yet"},
+		{"what isn't supported yet", namespaced("acceptSummary: {by: [release], verifierID: v, insteadOf: [signature]}\n" + bySecret), "not supported yet"},
 		{"a policy without a name", replaceOnce(good, "name: production, ", ""), "metadata.name is missing"},
 		{"a policy twice", good + "---\n" + good, "a.yaml, document 2: ImagePolicy payments/production is there twice, first in a.yaml, document 1"},
 		{"a Secret twice", secretDocument("", "x") + "---\n" + secretDocument("", "x"), "Secret cosign-pub is there twice"},

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
-	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 // Materials reads the entries of Secrets and ConfigMaps that policies take keys from.
@@ -108,7 +107,7 @@ func (l *lastGood) read(ctx context.Context, src source) ([]byte, error) {
 	data, err := src.read(ctx, l.live)
 	old, known := l.before[src]
 	if err == nil {
-		_, bad := verify.ParseKeys(data)
+		_, bad := parseKeys(data)
 		if bad == nil {
 			l.now[src] = keptKey{data: data, read: l.at}
 			return data, nil

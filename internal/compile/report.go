@@ -38,6 +38,8 @@ type Report struct {
 	Namespaces labels.Selector
 	// Authorities are the policy's, in its order.
 	Authorities []AuthorityReport
+	// RolloutAudit says that the install lets Pods in while the webhook doesn't answer.
+	RolloutAudit bool
 }
 
 // AuthorityReport says who an authority turned out to be.

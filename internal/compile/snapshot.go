@@ -18,6 +18,8 @@ type snapshot struct {
 	// generation counts the changes of cluster, so that namespaces can remember which of them select them.
 	generation uint64
 	namespaced map[string][]*policy.Policy // by namespace, then by name
+	hosts      map[string]hosts            // that the policies of each namespace name, "" for the cluster's
+	named      []policy.Pattern            // of hosts, each once
 }
 
 // clusterPolicy is a ClusterImagePolicy and the namespaces that it is about.
@@ -28,27 +30,49 @@ type clusterPolicy struct {
 
 // newSnapshot makes the first snapshot, of entries by namespace and name.
 func newSnapshot(entries map[string]map[string]*entry) *snapshot {
-	s := &snapshot{generation: 1, cluster: clusterPolicies(entries[""]), namespaced: map[string][]*policy.Policy{}}
+	s := &snapshot{
+		generation: 1, cluster: clusterPolicies(entries[""]), namespaced: map[string][]*policy.Policy{}, hosts: map[string]hosts{},
+	}
 	for namespace, own := range entries {
 		if namespace != "" {
 			s.namespaced[namespace] = namespacedPolicies(namespace, own)
 		}
+		if h := hostsOf(s.of(namespace)); h != nil {
+			s.hosts[namespace] = h
+		}
 	}
+	s.named = together(s.hosts)
 	return s
+}
+
+// of returns the policies of a namespace, or where that is empty of the cluster.
+func (s *snapshot) of(namespace string) []*policy.Policy {
+	if namespace != "" {
+		return s.namespaced[namespace]
+	}
+	list := make([]*policy.Policy, 0, len(s.cluster))
+	for _, p := range s.cluster {
+		list = append(list, p.policy)
+	}
+	return list
 }
 
 // with returns the snapshot with the policies of one namespace, or where that is empty of the cluster, replaced.
 func (s *snapshot) with(namespace string, entries map[string]*entry) *snapshot {
-	if namespace == "" {
-		return &snapshot{generation: s.generation + 1, cluster: clusterPolicies(entries), namespaced: s.namespaced}
-	}
-	next := &snapshot{generation: s.generation, cluster: s.cluster, namespaced: maps.Clone(s.namespaced)}
-	if len(entries) == 0 {
+	next := *s
+	switch {
+	case namespace == "":
+		next.generation++
+		next.cluster = clusterPolicies(entries)
+	case len(entries) == 0:
+		next.namespaced = maps.Clone(s.namespaced)
 		delete(next.namespaced, namespace)
-	} else {
+	default:
+		next.namespaced = maps.Clone(s.namespaced)
 		next.namespaced[namespace] = namespacedPolicies(namespace, entries)
 	}
-	return next
+	next.name(namespace, next.of(namespace))
+	return &next
 }
 
 func clusterPolicies(entries map[string]*entry) []clusterPolicy {

@@ -10,8 +10,20 @@ import (
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// ConditionReady is the type of the condition that says whether a policy is in force as written.
-const ConditionReady = "Ready"
+// The types of conditions.
+const (
+	// ConditionReady says whether a policy is in force as written.
+	ConditionReady = "Ready"
+	// ConditionGuaranteed says whether the refusals of a policy that enforces hold also while the webhook doesn't answer. A
+	// policy of another mode refuses nothing, and hasn't got it.
+	ConditionGuaranteed = "Guaranteed"
+)
+
+// The reasons of the condition Guaranteed.
+const (
+	ReasonRolloutEnforce = "RolloutEnforce" // while the webhook doesn't answer, the API server refuses
+	ReasonRolloutAudit   = "RolloutAudit"   // while the webhook doesn't answer, the API server admits
+)
 
 // StatusOf returns the status of an object that was compiled to p. previous is the status it has, from which conditions of
 // others and the time of the last transition are kept; now is the time of a transition.
@@ -23,18 +35,29 @@ func StatusOf(obj Object, p *policy.Policy, r Report, previous v1alpha1.PolicySt
 		Rule:               p.Summary(),
 		PolicyDigest:       p.Digest,
 	}
-	ready := metav1.Condition{
-		Type:               ConditionReady,
-		Status:             metav1.ConditionTrue,
-		ObservedGeneration: obj.GetGeneration(),
-		LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)), // what survives being stored
-		Reason:             r.Reason,
-		Message:            r.Message,
+	set := func(kind string, holds bool, reason, message string) {
+		c := metav1.Condition{
+			Type:               kind,
+			Status:             metav1.ConditionFalse,
+			ObservedGeneration: obj.GetGeneration(),
+			LastTransitionTime: metav1.NewTime(now.UTC().Truncate(time.Second)), // what survives being stored
+			Reason:             reason,
+			Message:            message,
+		}
+		if holds {
+			c.Status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&status.Conditions, c)
 	}
-	if p.Unusable != "" {
-		ready.Status = metav1.ConditionFalse
+	set(ConditionReady, p.Unusable == "", r.Reason, r.Message)
+	switch {
+	case p.Mode != policy.Enforce:
+		meta.RemoveStatusCondition(&status.Conditions, ConditionGuaranteed)
+	case r.RolloutAudit:
+		set(ConditionGuaranteed, false, ReasonRolloutAudit, notGuaranteed)
+	default:
+		set(ConditionGuaranteed, true, ReasonRolloutEnforce, "images are refused also while the webhook doesn't answer")
 	}
-	meta.SetStatusCondition(&status.Conditions, ready)
 	for _, a := range r.Authorities {
 		status.Authorities = append(status.Authorities, v1alpha1.AuthorityStatus{
 			Name:          a.Name,

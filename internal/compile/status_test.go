@@ -1,10 +1,12 @@
 package compile
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
@@ -67,10 +69,69 @@ func TestStatusKeepsTheTimeOfTheLastTransition(t *testing.T) {
 	}
 	p, r = there.Compile(t.Context(), obj)
 	later := StatusOf(obj, p, r, first, someTime.Add(time.Hour))
-	if len(later.Conditions) != 2 || later.Conditions[0] != others {
+	if len(later.Conditions) != 3 || later.Conditions[0] != others {
 		t.Fatalf("conditions of others are lost: %s", pretty(t, later.Conditions))
 	}
 	if got := later.Conditions[1]; got.Status != metav1.ConditionTrue || !got.LastTransitionTime.Time.Equal(someTime.Add(time.Hour)) {
 		t.Errorf("%s", pretty(t, got))
+	}
+}
+
+// conditionOf returns a condition of the status that a spec gets under a rollout, from a status that it had before.
+func conditionOf(t *testing.T, spec string, audit bool, before v1alpha1.PolicyStatus, kind string) (v1alpha1.PolicyStatus, *metav1.Condition) {
+	t.Helper()
+	obj := mustDecode(t, namespaced(spec))
+	p, r := Compiler{Materials: &shelf{}, RolloutAudit: audit}.Compile(t.Context(), obj)
+	status := StatusOf(obj, p, r, before, someTime)
+	return status, meta.FindStatusCondition(status.Conditions, kind)
+}
+
+func TestWithTheRolloutAtAuditAnEnforcingPolicyIsNotGuaranteed(t *testing.T) {
+	t.Parallel()
+	enforcing := signedBy(newKey(t))
+	status, ready := conditionOf(t, enforcing, true, v1alpha1.PolicyStatus{}, ConditionReady)
+	want := "in force, but not guaranteed: the install's rollout is audit, so images are admitted while the webhook doesn't answer"
+	if ready.Status != metav1.ConditionTrue || ready.Reason != ReasonCompiled || ready.Message != want {
+		t.Errorf("%s", pretty(t, ready))
+	}
+	loose := meta.FindStatusCondition(status.Conditions, ConditionGuaranteed)
+	if loose == nil || loose.Status != metav1.ConditionFalse || loose.Reason != ReasonRolloutAudit || !strings.Contains(loose.Message, "while the webhook doesn't answer") {
+		t.Errorf("%s", pretty(t, loose))
+	}
+
+	status, held := conditionOf(t, enforcing, false, status, ConditionGuaranteed)
+	if held == nil || held.Status != metav1.ConditionTrue || held.Reason != ReasonRolloutEnforce || held.Message == "" {
+		t.Errorf("%s", pretty(t, held))
+	}
+	if ready := meta.FindStatusCondition(status.Conditions, ConditionReady); ready.Message != "in force: require signature by release" {
+		t.Errorf("%s", pretty(t, ready))
+	}
+
+	for _, mode := range []string{"Warn", "Audit"} { // which refuse nothing, and so have nothing to guarantee
+		for _, audit := range []bool{true, false} {
+			status, none := conditionOf(t, "mode: "+mode+"\n"+enforcing, audit, status, ConditionGuaranteed)
+			if ready := meta.FindStatusCondition(status.Conditions, ConditionReady); none != nil || ready.Message != "in force: require signature by release" {
+				t.Errorf("%s: %s", mode, pretty(t, status.Conditions))
+			}
+		}
+	}
+}
+
+func TestAnUnusablePolicyIsNotGuaranteedEither(t *testing.T) {
+	t.Parallel()
+	status, loose := conditionOf(t, bySecret, true, v1alpha1.PolicyStatus{}, ConditionGuaranteed)
+	if loose == nil || loose.Status != metav1.ConditionFalse {
+		t.Errorf("%s", pretty(t, status.Conditions))
+	}
+	if ready := meta.FindStatusCondition(status.Conditions, ConditionReady); ready.Message != "authority release: Secret payments/cosign-pub: not found" {
+		t.Errorf("why it is unusable isn't said first: %s", pretty(t, ready))
+	}
+}
+
+func TestKeysThatWereNotReadAgainAndTheRolloutAreBothSaid(t *testing.T) {
+	t.Parallel()
+	_, r := Compiler{Materials: kept{newKey(t)}, RolloutAudit: true}.Compile(t.Context(), mustDecode(t, namespaced(bySecret)))
+	if !strings.HasPrefix(r.Message, "in force with keys read before, but not guaranteed: ") || !strings.HasSuffix(r.Message, "the API server is away") {
+		t.Errorf("%s", r.Message)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -240,6 +241,35 @@ func TestStatusPatchIsSafeAgainstConflicts(t *testing.T) {
 			if len(patch) != 2 || len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" || patch["status"] == nil {
 				t.Errorf("patch %s", text)
 			}
+		}
+	})
+}
+
+func TestTheStatusesSayThatAnAuditRolloutGuaranteesNothing(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		config := w.store.config
+		config.RolloutAudit = true
+		w.store.shutDown()
+		var err error
+		if w.store, err = NewStore(config); err != nil {
+			t.Fatal(err)
+		}
+		w.apply(namespaced(signedBy(newKey(t))), 1, "1")
+		w.apply(named(namespaced("mode: Warn\n"+signedBy(newKey(t))), "warns"), 1, "2")
+		for i := range MaxPolicies + 1 {
+			w.apply(named(inNamespace(namespaced(allowAll), "greedy"), fmt.Sprintf("p-%d", i)), 1, fmt.Sprint("p", i))
+		}
+		w.start()
+		w.writer(nil)
+		w.settle()
+		for _, p := range []struct{ namespace, name string }{{"payments", "production"}, {"greedy", "p-0"}} {
+			got := meta.FindStatusCondition(w.status(t, KindImagePolicy, p.namespace, p.name).Conditions, ConditionGuaranteed)
+			if got == nil || got.Status != metav1.ConditionFalse || got.Reason != ReasonRolloutAudit {
+				t.Errorf("%s: %s", p.name, pretty(t, got))
+			}
+		}
+		if got := w.status(t, KindImagePolicy, "payments", "warns").Conditions; len(got) != 1 {
+			t.Errorf("%s", pretty(t, got))
 		}
 	})
 }

@@ -27,6 +27,13 @@ const (
 	retryAfter = 3 * time.Second
 	// informerRetry is the pause before asking again for an informer that couldn't be had, such as of a CRD not there yet.
 	informerRetry = 2 * time.Second
+	// compileTimeout bounds the reading of all the keys of one policy, which may name 64 Secrets: as long as the pause before they
+	// are read again. A policy must not keep a compiler from the others for longer.
+	compileTimeout = rereadAfter
+	// firstTimeout bounds the reading of the keys of all policies before the first answer. Secrets that aren't to be had by then,
+	// because the API server is slow in giving them or somebody named thousands, must not keep the webhook from starting: their
+	// policies refuse, and are compiled anew every few seconds.
+	firstTimeout = 30 * time.Second
 	// namespaceTimeout bounds the live GET of a namespace that the informer doesn't know, within an admission's own deadline.
 	namespaceTimeout = 3 * time.Second
 )
@@ -61,6 +68,9 @@ type StoreConfig struct {
 	Namespace string
 	// Unmatched is the install's rule for namespaces that no enforcing policy closes.
 	Unmatched policy.UnmatchedRule
+	// RolloutAudit says that the API server admits Pods while the webhook doesn't answer (failurePolicy Ignore), so that
+	// nothing is guaranteed: the status of each policy that enforces says so.
+	RolloutAudit bool
 	// OnChange, if set, is called after each change of the policies. It must not block.
 	OnChange func()
 }
@@ -92,7 +102,7 @@ func NewStore(c StoreConfig) (*Store, error) {
 	}
 	return &Store{
 		config:       c,
-		compiler:     Compiler{Materials: ClusterMaterials{Reader: c.Live}, Namespace: c.Namespace},
+		compiler:     Compiler{Materials: ClusterMaterials{Reader: c.Live}, Namespace: c.Namespace, RolloutAudit: c.RolloutAudit},
 		queue:        workqueue.NewTypedDelayingQueue[key](),
 		clusterQueue: workqueue.NewTypedDelayingQueue[key](),
 		namespaces:   namespaces{m: map[string]*namespace{}},

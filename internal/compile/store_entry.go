@@ -27,8 +27,9 @@ type entry struct {
 	over   bool               // it is one of too many, and wasn't compiled
 }
 
-// reconcile compiles a policy if it or its keys may have changed, and publishes it if that made a difference.
-func (s *Store) reconcile(ctx context.Context, k key) {
+// reconcile compiles a policy if it or its keys may have changed, and publishes it if that made a difference. Where until is
+// set, keys are read no longer than until then.
+func (s *Store) reconcile(ctx context.Context, k key, until time.Time) {
 	s.mu.Lock()
 	object, old := s.objects[k.Namespace][k.Name], s.entries[k.Namespace][k.Name]
 	over := len(s.objects[k.Namespace]) > boundOf(k.Namespace)
@@ -52,9 +53,9 @@ func (s *Store) reconcile(ctx context.Context, k key) {
 		next.kept = old.kept
 	}
 	if over {
-		next.policy, next.report = oneOfTooMany(k)
+		next.policy, next.report = s.compiler.oneOfTooMany(k)
 	} else {
-		s.compile(ctx, k, old, next, now)
+		s.compile(ctx, k, old, next, until)
 	}
 	if ctx.Err() != nil {
 		return // what can't be read while we are being stopped says nothing of the policy
@@ -64,9 +65,17 @@ func (s *Store) reconcile(ctx context.Context, k key) {
 }
 
 // compile compiles an entry, and says when its keys are to be read again.
-func (s *Store) compile(ctx context.Context, k key, old, next *entry, now time.Time) {
+func (s *Store) compile(ctx context.Context, k key, old, next *entry, until time.Time) {
+	now := time.Now()
+	if end := now.Add(compileTimeout); until.IsZero() || end.Before(until) {
+		until = end
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
 	keys := newLastGood(eachOnce(s.compiler.Materials), next.kept, now)
-	next.policy, next.report = Compiler{Materials: keys, Namespace: s.compiler.Namespace}.compileRaw(ctx, next.raw, k)
+	compiler := s.compiler
+	compiler.Materials = keys
+	next.policy, next.report = compiler.compileRaw(ctx, next.raw, k)
 	next.kept = keys.now
 	switch {
 	case next.report.waiting():

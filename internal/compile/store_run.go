@@ -1,10 +1,13 @@
 package compile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -176,13 +179,9 @@ func keyOf(u *unstructured.Unstructured) key {
 // first compiles every policy there is and publishes them together: nothing is answered by half of the policies.
 func (s *Store) first(ctx context.Context) {
 	s.mu.Lock()
-	var all []key
-	for namespace, own := range s.objects {
-		for name := range own {
-			all = append(all, key{Namespace: namespace, Name: name})
-		}
-	}
+	all := inTurn(s.objects)
 	s.mu.Unlock()
+	until := time.Now().Add(firstTimeout)
 	keys := make(chan key, len(all))
 	for _, k := range all {
 		keys <- k
@@ -192,7 +191,7 @@ func (s *Store) first(ctx context.Context) {
 	for range compilers {
 		workers.Go(func() {
 			for k := range keys {
-				s.update(ctx, k)
+				s.update(ctx, k, until)
 			}
 		})
 	}
@@ -207,6 +206,26 @@ func (s *Store) first(ctx context.Context) {
 	s.changed()
 }
 
+// inTurn returns the policies there are in the order in which they are compiled first, while time is short: the cluster's, then
+// one of each namespace, then another of each. So whoever writes many of them waits for them longest.
+func inTurn(objects map[string]map[string]*unstructured.Unstructured) []key {
+	var all []key
+	turn := map[key]int{}
+	for namespace, own := range objects {
+		for i, name := range slices.Sorted(maps.Keys(own)) {
+			k := key{Namespace: namespace, Name: name}
+			all = append(all, k)
+			if turn[k] = 0; namespace != "" {
+				turn[k] = 1 + i
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b key) int {
+		return cmp.Or(cmp.Compare(turn[a], turn[b]), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
 // work brings the policies of a queue up to date until it is shut down.
 func (s *Store) work(ctx context.Context, queue workqueue.TypedDelayingInterface[key]) {
 	for {
@@ -214,27 +233,27 @@ func (s *Store) work(ctx context.Context, queue workqueue.TypedDelayingInterface
 		if shutdown {
 			return
 		}
-		s.update(ctx, k)
+		s.update(ctx, k, time.Time{})
 		queue.Done(k)
 	}
 }
 
 // update brings one policy up to date. Compiling has its own guard; this one is for what is around it: a policy that can't
 // even be kept refuses everything rather than to be missing.
-func (s *Store) update(ctx context.Context, k key) {
+func (s *Store) update(ctx context.Context, k key, until time.Time) {
 	defer func() {
 		v := recover()
 		if v == nil {
 			return
 		}
 		log.FromContext(ctx).Error(fmt.Errorf("panic: %v", v), "keeping a policy up to date", "policy", k.String(), "stack", string(debug.Stack()))
-		b := newBuild()
+		b := s.compiler.newBuild()
 		b.policy.Name = k
 		b.unusable(ReasonInternalError, fmt.Sprintf("keeping it up to date failed: panic: %v", v))
 		s.put(ctx, k, nil, &entry{policy: b.policy, report: b.report})
 		s.queueOf(k).AddAfter(k, retryAfter)
 	}()
-	s.reconcile(ctx, k)
+	s.reconcile(ctx, k, until)
 }
 
 func (s *Store) changed() {

@@ -2,11 +2,9 @@ package compile
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -26,6 +24,9 @@ const (
 	maxObjectName  = 253 // bytes, as Kubernetes bounds names
 )
 
+// maxPlatforms bounds images.platforms, as its schema does: an index has no more children.
+const maxPlatforms = verify.MaxChildren
+
 // MaxKeys bounds the keys of one policy over all its authorities: its status publishes them, and shares one etcd object
 // of 1.5 MiB with its spec (256 keys of RSA-8192 are 370 KiB of PEM).
 const MaxKeys = 256
@@ -40,15 +41,16 @@ func Validate(obj Object) field.ErrorList {
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
-	c := checker{known: map[string]bool{}, keys: map[string][]verify.Key{}}
+	c := checker{known: map[string]bool{}, keys: map[string][]verify.Key{}, own: ownNamespace(v.cluster != nil)}
 	spec := field.NewPath("spec")
 	c.mode(spec.Child("mode"), v.spec.Mode)
 	c.images(spec.Child("images"), v.spec.Images)
 	c.references(spec.Child("references"), v.spec.References)
 	c.authorities(spec.Child("authorities"), v.spec.Authorities, v.cluster != nil)
 	c.action(spec, v.spec)
-	if v.spec.AcceptSummary != nil {
+	if s := v.spec.AcceptSummary; s != nil {
 		c.unsupported(spec.Child("acceptSummary"), "require the papers themselves")
+		c.by(spec.Child("acceptSummary", "by"), s.By)
 	}
 	if v.cluster != nil {
 		c.clusterOnly(spec, v.cluster)
@@ -62,6 +64,11 @@ type checker struct {
 	known map[string]bool         // the authorities by name
 	order []string                // their names as they come
 	keys  map[string][]verify.Key // the keys of those that carry theirs
+	own   string                  // which namespace's Secrets and ConfigMaps the policy reads, and no other's
+	// identities counts those of all authorities, each of which may be a pattern to compile.
+	identities int
+	// steps are those that all patterns are compiled to.
+	steps int
 }
 
 // invalid adds an error that doesn't repeat the value: it may be long, or a private key in the wrong place.
@@ -112,13 +119,13 @@ func (c *checker) images(at *field.Path, images v1alpha1.Images) {
 	}
 	c.patterns(at.Child("include"), images.Include)
 	c.patterns(at.Child("exclude"), images.Exclude)
-	for i, p := range images.Platforms {
-		if !platform.MatchString(p) {
-			c.invalid(at.Child("platforms").Index(i), "%.64q: want os/arch[/variant], for instance linux/amd64", p)
-		}
+	if c.tooMany(at.Child("platforms"), len(images.Platforms), maxPlatforms) {
+		return
 	}
-	if len(images.Platforms) > 0 {
-		c.unsupported(at.Child("platforms"), "leave it out; a signature is about the digest that runs")
+	for i, p := range images.Platforms {
+		if _, err := policy.ParsePlatform(p); err != nil {
+			c.invalid(at.Child("platforms").Index(i), "%v", err)
+		}
 	}
 }
 
@@ -136,18 +143,14 @@ func (c *checker) patterns(at *field.Path, patterns []string) {
 	}
 }
 
-var platform = regexp.MustCompile(`^[a-z0-9]{1,32}/[a-z0-9_]{1,32}(/[a-z0-9.]{1,32})?$`)
-
 func (c *checker) references(at *field.Path, r *v1alpha1.References) {
 	if r == nil {
 		return
 	}
 	switch r.Tags {
-	case "", v1alpha1.TagsDeny, v1alpha1.TagsAllow:
-	case v1alpha1.TagsPin:
-		c.unsupported(at.Child("tags"), "use Deny, which refuses a tag and says the digest to use, or Allow")
+	case "", v1alpha1.TagsPin, v1alpha1.TagsDeny, v1alpha1.TagsAllow:
 	default:
-		c.errs = append(c.errs, field.NotSupported(at.Child("tags"), r.Tags, []v1alpha1.TagRule{v1alpha1.TagsDeny, v1alpha1.TagsAllow}))
+		c.errs = append(c.errs, field.NotSupported(at.Child("tags"), r.Tags, []v1alpha1.TagRule{v1alpha1.TagsPin, v1alpha1.TagsDeny, v1alpha1.TagsAllow}))
 	}
 	c.tagGlobs(at.Child("allow"), r.Allow)
 	c.tagGlobs(at.Child("deny"), r.Deny)
@@ -195,9 +198,7 @@ func (c *checker) action(at *field.Path, s *v1alpha1.ImagePolicySpec) {
 }
 
 func (c *checker) clusterOnly(at *field.Path, s *v1alpha1.ClusterImagePolicySpec) {
-	if _, err := metav1.LabelSelectorAsSelector(s.NamespaceSelector); err != nil {
-		c.invalid(at.Child("namespaceSelector"), "%v: want matchLabels, or matchExpressions with In, NotIn, Exists or DoesNotExist", err)
-	}
+	c.selector(at.Child("namespaceSelector"), s.NamespaceSelector)
 	if s.NamespaceExceptions != nil {
 		c.unsupported(at.Child("namespaceExceptions"), "leave it out; no namespace can loosen the policy")
 	}

@@ -1,6 +1,11 @@
 package compile
 
 import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
@@ -22,6 +27,12 @@ func (c *checker) authorities(at *field.Path, list []v1alpha1.Authority, cluster
 	if n > MaxKeys {
 		c.invalid(at, "%d keys, at most %d in one policy: split the policy", n, MaxKeys)
 	}
+	if c.identities > maxIdentities {
+		c.invalid(at, "%d identities, at most %d in one policy: split the policy", c.identities, maxIdentities)
+	}
+	if c.steps > maxPolicySteps {
+		c.invalid(at, "the patterns of identities make more than %d steps together: write + or * in place of large counts, or split the policy", maxPolicySteps)
+	}
 }
 
 // authority checks one authority: exactly one kind, and of the kinds the one that this version has.
@@ -34,10 +45,12 @@ func (c *checker) authority(at *field.Path, a *v1alpha1.Authority, cluster bool)
 	if a.Keyless != nil {
 		n++
 		c.unsupported(at.Child("keyless"), "use key")
+		c.keyless(at.Child("keyless"), a.Keyless)
 	}
 	if a.Certificate != nil {
 		n++
 		c.unsupported(at.Child("certificate"), "use key")
+		c.certificate(at.Child("certificate"), a.Certificate)
 	}
 	switch n {
 	case 0:
@@ -49,6 +62,7 @@ func (c *checker) authority(at *field.Path, a *v1alpha1.Authority, cluster bool)
 	c.demand(at.Child("log"), a.Log)
 	c.demand(at.Child("timestamp"), a.Timestamp)
 	if a.Repository != "" {
+		c.badLength(at.Child("repository"), a.Repository, maxURI, "write HOST/PATH, for instance registry.example.com/papers")
 		c.unsupported(at.Child("repository"), "leave it out, and keep the papers beside the image")
 	}
 }
@@ -67,7 +81,7 @@ func (c *checker) key(at *field.Path, name string, k *v1alpha1.KeyAuthority, clu
 	n := 0
 	if k.Data != "" {
 		n++
-		keys, err := verify.ParseKeys([]byte(k.Data))
+		keys, err := parseKeys([]byte(k.Data))
 		switch {
 		case err != nil:
 			c.invalid(at.Child("data"), "%v", err)
@@ -79,17 +93,18 @@ func (c *checker) key(at *field.Path, name string, k *v1alpha1.KeyAuthority, clu
 	}
 	if k.SecretRef != nil {
 		n++
-		c.keySelector(at.Child("secretRef"), k.SecretRef)
+		c.keySelector(at.Child("secretRef"), kindSecret, k.SecretRef)
 	}
 	if k.ConfigMapRef != nil {
 		n++
-		c.keySelector(at.Child("configMapRef"), k.ConfigMapRef)
+		c.keySelector(at.Child("configMapRef"), kindConfigMap, k.ConfigMapRef)
 	}
 	if k.KMS != "" {
 		n++
 		if !cluster {
 			c.errs = append(c.errs, field.Forbidden(at.Child("kms"), "only in a ClusterImagePolicy, since it uses the install's cloud identity: use data, secretRef or configMapRef"))
 		}
+		c.badLength(at.Child("kms"), k.KMS, maxURI, "write the key's URI, for instance awskms:///alias/release")
 		c.unsupported(at.Child("kms"), "publish the key's public half in data, secretRef or configMapRef")
 	}
 	switch n {
@@ -101,7 +116,40 @@ func (c *checker) key(at *field.Path, name string, k *v1alpha1.KeyAuthority, clu
 	}
 }
 
-func (c *checker) keySelector(at *field.Path, s *v1alpha1.KeySelector) {
-	c.badLength(at.Child("name"), s.Name, maxObjectName, "name the object, which must be in the policy's own namespace (the install's for a ClusterImagePolicy)")
-	c.badLength(at.Child("key"), s.Key, maxObjectName, "name the entry that holds the PEM, for instance cosign.pub")
+// keySelector checks a reference to an entry. The object is in the policy's own namespace: a name can't say another one.
+func (c *checker) keySelector(at *field.Path, kind string, s *v1alpha1.KeySelector) {
+	cure := "name the " + kind + ", which must be " + c.own
+	if !c.badLength(at.Child("name"), s.Name, maxObjectName, cure) {
+		switch {
+		case strings.Contains(s.Name, "/"):
+			c.invalid(at.Child("name"), "%.80q names a namespace too, and a policy reads none but its own: put the %s %s, and name it alone", s.Name, kind, c.own)
+		case len(validation.IsDNS1123Subdomain(s.Name)) > 0:
+			c.invalid(at.Child("name"), "%.80q is no name of an object (lower-case letters, digits, - and .): %s", s.Name, cure)
+		}
+	}
+	const entry = "name the entry that holds the PEM, for instance cosign.pub"
+	if !c.badLength(at.Child("key"), s.Key, maxObjectName, entry) && len(validation.IsConfigMapKey(s.Key)) > 0 {
+		c.invalid(at.Child("key"), "%.80q is no name of an entry (letters, digits, -, _ and .): %s", s.Key, entry)
+	}
+}
+
+// ownNamespace says where a policy's Secrets and ConfigMaps must be.
+func ownNamespace(cluster bool) string {
+	if cluster {
+		return "in the install's namespace"
+	}
+	return "in the policy's own namespace"
+}
+
+var privateKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY`)
+
+// errPrivateKey never says which: errors go to terminals, logs and statuses.
+var errPrivateKey = errors.New("this is a private key: take it out of here and use the public one, of a new pair since others may have read this one")
+
+// parseKeys is verify.ParseKeys that knows every kind of private key by its heading.
+func parseKeys(text []byte) ([]verify.Key, error) {
+	if len(text) <= verify.MaxPolicyPEM && privateKey.Match(text) {
+		return nil, errPrivateKey
+	}
+	return verify.ParseKeys(text)
 }

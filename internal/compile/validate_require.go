@@ -8,42 +8,60 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
+// maxRequirements bounds the lists of requirements, as their schemas do.
+const maxRequirements = 64
+
 // require checks each requirement. One that this version can't evaluate is an error: it would be ignored.
 func (c *checker) require(at *field.Path, r *v1alpha1.Require) {
-	none := true
-	for _, u := range unevaluated(r) {
-		if u.set {
-			none = false
-			c.unsupported(at.Child(u.name), "leave it out; of the requirements, this version evaluates signature")
+	if requiresNothing(r) {
+		c.required(at.Child("signature"), "an empty require asks for nothing: name what an image must show, or use allow with a reason")
+		return
+	}
+	if r.SBOM != nil {
+		c.by(c.later(at, "sbom").Child("by"), r.SBOM.By)
+	}
+	if v := r.Vulnerabilities; v != nil {
+		c.by(c.later(at, "vulnerabilities").Child("by"), v.By)
+		if v.VEX != nil {
+			c.by(at.Child("vulnerabilities", "vex", "by"), v.VEX.By)
+		}
+	}
+	if r.Secrets != nil {
+		c.by(c.later(at, "secrets").Child("by"), r.Secrets.By)
+	}
+	if r.Provenance != nil {
+		c.by(c.later(at, "provenance").Child("by"), r.Provenance.By)
+	}
+	if len(r.Tests) > 0 && !c.tooMany(c.later(at, "tests"), len(r.Tests), maxRequirements) {
+		for i := range r.Tests {
+			c.by(at.Child("tests").Index(i).Child("by"), r.Tests[i].By)
+		}
+	}
+	if r.Approvals != nil {
+		c.by(c.later(at, "approvals").Child("by"), r.Approvals.By)
+	}
+	if r.Promotion != nil {
+		c.by(c.later(at, "promotion").Child("by"), r.Promotion.By)
+	}
+	if len(r.Custom) > 0 && !c.tooMany(c.later(at, "custom"), len(r.Custom), maxRequirements) {
+		for i := range r.Custom {
+			c.by(at.Child("custom").Index(i).Child("by"), r.Custom[i].By)
 		}
 	}
 	if r.Signature != nil {
-		none = false
 		c.signature(at.Child("signature"), r.Signature)
 	}
-	if none {
-		c.required(at.Child("signature"), "an empty require asks for nothing: name what an image must show, or use allow with a reason")
-	}
 }
 
-// requirement is a field of require, and whether a policy has it.
-type requirement struct {
-	name string
-	set  bool
+func requiresNothing(r *v1alpha1.Require) bool {
+	return r.Signature == nil && r.SBOM == nil && r.Vulnerabilities == nil && r.Secrets == nil && r.Provenance == nil &&
+		len(r.Tests) == 0 && r.Approvals == nil && r.Promotion == nil && len(r.Custom) == 0
 }
 
-// unevaluated lists the requirements that this version can't evaluate, in the order of the schema.
-func unevaluated(r *v1alpha1.Require) []requirement {
-	return []requirement{
-		{"sbom", r.SBOM != nil},
-		{"vulnerabilities", r.Vulnerabilities != nil},
-		{"secrets", r.Secrets != nil},
-		{"provenance", r.Provenance != nil},
-		{"tests", len(r.Tests) > 0},
-		{"approvals", r.Approvals != nil},
-		{"promotion", r.Promotion != nil},
-		{"custom", len(r.Custom) > 0},
-	}
+// later says that this version can't evaluate a requirement, and returns its path: whom it names is checked all the same.
+func (c *checker) later(at *field.Path, name string) *field.Path {
+	c.unsupported(at.Child(name), "leave it out; of the requirements, this version evaluates signature")
+	return at.Child(name)
 }
 
 func (c *checker) signature(at *field.Path, s *v1alpha1.SignatureRequirement) {

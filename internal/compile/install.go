@@ -1,0 +1,38 @@
+package compile
+
+import (
+	"errors"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+)
+
+// Install is what of an install its policies' authors should know.
+type Install struct {
+	// Pinning says that the install rewrites tags to digests where policies want it.
+	Pinning bool
+}
+
+// Check reads a policy object, in JSON, as the Store will. It returns what is wrong with it, each problem with its field and
+// the cure, and what its author should know, as Warnings does. It is what /validate-policy answers.
+func (i Install) Check(raw []byte) (problems, warnings []string) {
+	obj, err := Decode(raw)
+	if de, ok := errors.AsType[*DecodeError](err); ok {
+		return de.Problems, nil
+	}
+	if err != nil {
+		return []string{err.Error()}, nil
+	}
+	for _, e := range Validate(obj) {
+		problems = append(problems, e.Error())
+	}
+	return problems, append(i.warnings(obj), Warnings(obj)...)
+}
+
+// warnings are those that not every install gives.
+func (i Install) warnings(obj Object) []string {
+	v, err := viewOf(obj)
+	if err != nil || i.Pinning || v.spec.References == nil || v.spec.References.Tags != v1alpha1.TagsPin || v.spec.Deny != nil {
+		return nil
+	}
+	return []string{"spec.references.tags: Pin, but this install doesn't pin: tags are refused with the digest to use"}
+}
