@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,9 @@ func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
 		PlainHTTP: f.plainHTTP, UserAgent: "pratique/" + version, Guard: registry.NewGuard(registry.GuardOptions{}),
 		Proxy: httpproxy.FromEnvironment().ProxyFunc(), Named: named(set),
 		ECR: cloud.NewECR(cloud.Options{}), GAR: cloud.NewGAR(cloud.Options{}), ACR: cloud.NewACR(cloud.Options{}),
+		OnLoginError: func(prefix string, err error) {
+			fmt.Fprintf(os.Stderr, "note: --registries: the credential of %s can't be got: %v\n", prefix, err)
+		},
 	}
 	if f.list != "" {
 		list, err := registry.LoadRegistries(f.list)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,21 @@ type Options struct {
 	// PlainHTTP names hosts, as HOST or HOST:PORT, that are spoken to by plain http and that the dial guard lets
 	// through. Without a port, every port.
 	PlainHTTP []string
+	// Registries are what the install says of registries; nil for nothing. They are looked at anew for each request.
+	Registries *Registries
+	// ECR, GAR and ACR get the credentials of entries that say so. Without one, such entries can't be used.
+	ECR, GAR, ACR Login
+	// Secret reads a docker-config Secret of the install's own namespace, for entries with a secretRef.
+	Secret func(ctx context.Context, name string) (Credentials, error)
+	// OnLoginError is told why an entry's credential could not be got, for the operator's log; it may be nil. What the
+	// Login or Secret said is told to nobody else.
+	OnLoginError func(prefix string, err error)
+	// Proxy says by which proxy a URL is asked; nil, and a nil URL, mean none. It is what httpproxy's Config.ProxyFunc
+	// returns. Its own address is let through the dial guard. See proxy.go for what may be asked through it.
+	Proxy func(*url.URL) (*url.URL, error)
+	// Named tells whether a policy names a host, as it stands in a reference: HOST or HOST:PORT, docker.io for Docker Hub.
+	// Behind a proxy only those hosts are asked, and those of Registries; nil names none.
+	Named func(host string) bool
 	// Guard holds the address rules; nil for the default ones.
 	Guard *Guard
 	// RootCAs are the authorities that registries' certificates may be by; nil for the system's.
@@ -47,8 +63,9 @@ type Timeouts struct {
 	TLSHandshake   time.Duration // default 3 s
 	ResponseHeader time.Duration // from request to the first line of the answer; default 8 s
 	Request        time.Duration // one request with its body, where the caller sets no deadline; default 2 minutes
-	Login          time.Duration // ping and token together, for all who wait for it; default 8 s
+	Login          time.Duration // the install's credential, ping and token together, for all who wait for them; default 8 s
 	Resolve        time.Duration // resolving a tag, for all who wait for it; default 9 s
+	Mirror         time.Duration // a mirror alone, before the origin is asked beside it; default 3 s
 }
 
 func (t *Timeouts) complete() {
@@ -62,6 +79,7 @@ func (t *Timeouts) complete() {
 		{&t.Request, 2 * time.Minute},
 		{&t.Login, 8 * time.Second},
 		{&t.Resolve, 9 * time.Second}, // a second less than an admission has
+		{&t.Mirror, 3 * time.Second},  // twice in an admission: to resolve a tag, and to list
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
@@ -71,22 +89,25 @@ func (t *Timeouts) complete() {
 
 // Client reads registries. It holds connections, logins and content, for the life of the process.
 type Client struct {
-	wire     *wire
-	rules    rules
-	logins   *logins
-	limits   *limits
-	retrier  retrier
-	contents *contents
-	guard    panicGuard
-	timeouts Timeouts
-	now      func() time.Time
-	accesses *lru.Cache[verify.Access, *Access]
+	wire       *wire
+	transports *transports
+	registries *Registries
+	rules      rules
+	logins     *logins
+	limits     *limits
+	retrier    retrier
+	contents   *contents
+	guard      panicGuard
+	timeouts   Timeouts
+	now        func() time.Time
+	accesses   *lru.Cache[verify.Access, *Access]
+	slow       *lru.Cache[string, time.Time] // mirrors that kept us waiting, and when
 }
 
 // dialFunc is the DialContext of an http.Transport.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// New returns a client. An error names the option that contradicts itself.
+// New returns a client. An error names the option that contradicts itself or another.
 func New(o Options) (*Client, error) {
 	plain, err := parseHosts(o.PlainHTTP)
 	if err != nil {
@@ -96,34 +117,44 @@ func New(o Options) (*Client, error) {
 	if o.Guard == nil {
 		o.Guard = NewGuard(GuardOptions{})
 	}
-	return newClient(o, plain, guardedDial(o.Guard, plain, o.Timeouts.Dial)), nil
+	through := passes{plain, o.Guard.exempt, o.Registries}.through
+	return newClient(o, plain, guardedDial(o.Guard, through, o.Timeouts.Dial))
 }
 
-func newClient(o Options, plain hostSet, dial dialFunc) *Client {
+// newClient returns a client whose direct connections are made by dial.
+func newClient(o Options, plain hostSet, dial dialFunc) (*Client, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "pratique"
 	}
+	names := passes{plain, o.Guard.exempt, o.Registries}
+	transports := newTransports(o, names, dial)
 	c := &Client{
-		wire:     &wire{base: newBase(o, dial), plain: plain, userAgent: o.UserAgent, observe: o.Observe, now: o.Clock},
-		rules:    rules{plain: plain, exempt: o.Guard.exempt},
-		limits:   newLimits(),
-		retrier:  retrier{sleep: sleep},
-		contents: newContents(),
-		guard:    panicGuard{report: o.OnPanic},
-		timeouts: o.Timeouts,
-		now:      o.Clock,
-		accesses: newLRU[verify.Access, *Access](maxAccesses),
+		wire:       &wire{route: transports.route, plain: names.plain, userAgent: o.UserAgent, observe: o.Observe, now: o.Clock},
+		transports: transports,
+		registries: o.Registries,
+		rules:      rules{names},
+		limits:     newLimits(),
+		retrier:    retrier{sleep: sleep},
+		contents:   newContents(),
+		guard:      panicGuard{report: o.OnPanic},
+		timeouts:   o.Timeouts,
+		now:        o.Clock,
+		accesses:   newLRU[verify.Access, *Access](maxAccesses),
+		slow:       newLRU[string, time.Time](maxRegistryEntries),
 	}
 	c.logins = &logins{
-		wire: c.wire, rules: c.rules, realms: o.TokenHosts, limits: c.limits,
+		wire: c.wire, rules: c.rules, realms: realms{o.TokenHosts, o.Registries}, grants: newGrants(o, c.guard), limits: c.limits,
 		timeout: o.Timeouts.Login, guard: c.guard, now: o.Clock,
 		sessions:   newLRU[sessionKey, *session](maxSessions),
 		challenges: newLRU[string, challenge](maxChallenges),
 	}
-	return c
+	if err := o.Registries.attach(names.check, transports.replace); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // newLRU returns a cache of a constant size.
@@ -138,7 +169,8 @@ func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
 // With returns the access that a set of credentials gives. The same credentials get the same Access, with its logins
 // and what it holds, as long as it is in use. The zero Credentials are anonymous.
 //
-// Narrow them with Credentials.For first: then Pods that read a repository alike share an Access.
+// Narrow them with Credentials.For first: then Pods that read a repository alike share an Access. It uses neither
+// credentials nor mirrors of the install: Open does.
 func (c *Client) With(creds Credentials) *Access {
 	id := creds.ID()
 	if have, ok := c.accesses.Get(id); ok {
@@ -156,11 +188,7 @@ func (c *Client) With(creds Credentials) *Access {
 }
 
 // CloseIdleConnections closes connections that no request uses.
-func (c *Client) CloseIdleConnections() {
-	if t, ok := c.wire.base.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
-}
+func (c *Client) CloseIdleConnections() { c.transports.closeIdle() }
 
 // checkHost refuses names of registries that have another spelling: they would be matched by one and asked by another.
 func checkHost(host string) error {

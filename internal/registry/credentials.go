@@ -43,6 +43,8 @@ type secret struct {
 	username, password string
 	identityToken      string // OAuth2 refresh token
 	registryToken      string // bearer token, sent as it is
+	// grant stands for what the install gives, which is got when it is needed; with it the others are empty.
+	grant grant
 }
 
 // ParseDockerConfig reads the content of a kubernetes.io/dockerconfigjson Secret ({"auths": {...}}) or of the legacy
@@ -111,7 +113,7 @@ func parseSecret(raw json.RawMessage) (secret, error) {
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return secret{}, errors.New("not an object of strings")
 	}
-	s := secret{in.Username, in.Password, in.IdentityToken, in.RegistryToken}
+	s := secret{username: in.Username, password: in.Password, identityToken: in.IdentityToken, registryToken: in.RegistryToken}
 	if in.Auth != "" {
 		// Padded or not: docker writes the one, other tools the other.
 		plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(in.Auth), "="))
@@ -178,8 +180,11 @@ func (c Credentials) ID() verify.Access {
 
 // encode writes an entry so that two different ones differ.
 func (e entry) encode() []byte {
+	s, g := e.secret, e.secret.grant
 	var out []byte
-	for _, part := range []string{e.scope.text, e.secret.username, e.secret.password, e.secret.identityToken, e.secret.registryToken} {
+	for _, part := range []string{
+		e.scope.text, s.username, s.password, s.identityToken, s.registryToken, string(g.kind), g.prefix, g.registry, g.secret,
+	} {
 		out = binary.BigEndian.AppendUint64(out, uint64(len(part)))
 		out = append(out, part...)
 	}

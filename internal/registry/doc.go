@@ -4,24 +4,30 @@
 // anything: a document that is two things at once, a body without end, a redirect into our own network, a token
 // service that collects passwords. So this package holds to a few rules, each in the file named after it:
 //
-//	transport.go  every body has a bound; no compression, so that a bound means bytes; every request is counted
-//	guard.go      no connection to loopback, link-local, metadata or Service addresses, judged after DNS
-//	redirect.go   at most five redirects, https only, credentials stay where they were meant for
-//	plainhttp.go  plain http only to hosts that an administrator named
-//	session.go    one login for a credential and a repository, shared by all who wait for it
-//	realm.go      credentials are sent to token services of the registry's own site, or named for it
-//	match.go      a credential is for the host and the path that its pull secret says, as the kubelet reads it
-//	manifest.go   a manifest that two parsers could read differently is refused
-//	resolve.go    a tag is resolved by reading the manifest and hashing it, never by a header
-//	list.go       what is attached to an image is sought in every place, side by side
-//	fetch.go      content hashes to the digest that it was asked for by
-//	limits.go     no registry takes all requests or all memory
-//	retry.go      two more tries, inside the caller's deadline
+//	transport.go   every body has a bound; no compression, so that a bound means bytes; every request is counted
+//	transports.go  a host's certificate is by the authorities that are named for it; no connection outlives its permission
+//	guard.go       no connection to loopback, link-local, metadata or Service addresses, judged after DNS
+//	proxy.go       behind a proxy, which hides what names resolve to, no host is asked that nobody named
+//	redirect.go    at most five redirects, https only, credentials stay where they were meant for
+//	plainhttp.go   plain http only to hosts that an administrator named
+//	session.go     one login for a credential and a repository, shared by all who wait for it
+//	realm.go       credentials are sent to token services of the registry's own site, or named for it
+//	match.go       a credential is for the host and the path that its pull secret says, as the kubelet reads it
+//	grant.go       the install's own credentials are for their prefixes, come after a Pod's own, and are got when needed
+//	manifest.go    a manifest that two parsers could read differently is refused
+//	resolve.go     a tag is resolved by reading the manifest and hashing it, never by a header
+//	list.go        what is attached to an image is sought in every place, side by side
+//	children.go    what a node may run of an index is found to a bounded depth
+//	fetch.go       content hashes to the digest that it was asked for by
+//	mirror.go      a mirror is an offer: names and digests stay the origin's, which is asked where the mirror fails
+//	limits.go      no registry takes all requests or all memory
+//	retry.go       two more tries, inside the caller's deadline
 //
-// A Client is made once. Client.With gives the Access of one set of credentials; it implements verify.Fetcher.
-// What an Access returns is complete or an error: nothing is truncated and nothing is left out in silence. It
-// returns candidates only; whether any is true is for package verify to find out.
+// What an install says of registries (registries.go, registries_read.go, registries_list.go) is read strictly, checked
+// whole before any of it counts, and replaced while requests run: each request is judged by the list of its moment.
 //
-// Not here yet: HTTPS_PROXY. The transport ignores it, because behind a proxy the dial guard sees only the proxy's
-// address; DESIGN section 8 says what has to hold first.
+// A Client is made once. Client.Open gives the Reader of one repository, with all that the install says of it;
+// Client.With gives the Access of one set of credentials and nothing else. Both implement verify.Fetcher. What they
+// return is complete or an error: nothing is truncated and nothing is left out in silence. They return candidates only;
+// whether any is true is for package verify to find out.
 package registry

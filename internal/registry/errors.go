@@ -64,7 +64,7 @@ func failureOf(err error) *failure {
 	case errors.Is(err, context.Canceled):
 		f.text = "cancelled while waiting for the answer"
 	case errors.As(err, &unknown):
-		f.text = "its certificate is by an authority that isn't known here: for a private CA, give its bundle to Pratique"
+		f.text = "its certificate is by an authority that isn't known here: for a private CA, give its certificates as caBundle of an entry for the host in `registries`"
 	case errors.As(err, &certificate):
 	default:
 		f.again = broken(err)

@@ -35,3 +35,26 @@ func ExampleParseDockerConfig() {
 	fmt.Println(creds, err)
 	// Output: [credentials] <nil>
 }
+
+func ExampleParseRegistries() {
+	registries, err := registry.ParseRegistries([]byte(`
+registries:
+- prefix: registry.example.com/team
+  mirror: mirror.example.net/cache
+- prefix: contoso.azurecr.io
+  auth: {acr: {}}
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client, err := registry.New(registry.Options{Registries: registries})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.CloseIdleConnections()
+	_, err = registry.ParseRegistries([]byte(`registries: [{prefix: contoso.azurecr.io.evil.example, auth: {acr: {}}}]`))
+	fmt.Println(err)
+	// Output: registries[0] (contoso.azurecr.io.evil.example): auth: acr: "contoso.azurecr.io.evil.example" isn't exactly such a registry: want NAME.azurecr.io, NAME.azurecr.cn or NAME.azurecr.us; for another give a Secret (auth: {secretRef: ...})
+}

@@ -147,10 +147,11 @@ func meanings(addr netip.Addr) []netip.Addr {
 	return all
 }
 
-// guardedDial returns a DialContext under the guard. Hosts in plain are let through as those in the guard's own list are.
-func guardedDial(g *Guard, plain hostSet, timeout time.Duration) func(context.Context, string, string) (net.Conn, error) {
+// guardedDial returns a DialContext under the guard. Addresses, as host:port, for which through is true are let through
+// wherever they resolve to.
+func guardedDial(g *Guard, through func(address string) bool, timeout time.Duration) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		exempt := plain.has(address) || g.exempt.has(address)
+		exempt := through(address)
 		d := net.Dialer{Timeout: timeout, Control: func(_, resolved string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(resolved)
 			if err != nil {

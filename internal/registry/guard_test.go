@@ -13,9 +13,13 @@ import (
 	"github.com/pratique-dev/pratique/test/evilregistry"
 )
 
+func serviceRanges() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00:10:96::/112")}
+}
+
 func TestRow54_GuardRefusesAddressesOfOurOwn(t *testing.T) {
 	t.Parallel()
-	services := []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00:10:96::/112")}
+	services := serviceRanges()
 	for _, tc := range []struct {
 		name    string
 		address string
@@ -113,7 +117,7 @@ func TestRow54_GuardJudgesWhatANameResolvesTo(t *testing.T) {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	ctx := within(t, 5*time.Second)
 
-	dial := guardedDial(NewGuard(GuardOptions{}), hostSet{}, time.Second)
+	dial := guardedDial(NewGuard(GuardOptions{}), passes{}.through, time.Second)
 	for _, host := range []string{"localhost", "127.0.0.1", "127.1", "[::ffff:127.0.0.1]"} {
 		conn, err := dial(ctx, "tcp", host+":"+port)
 		if err == nil {
@@ -128,7 +132,7 @@ func TestRow54_GuardJudgesWhatANameResolvesTo(t *testing.T) {
 	}
 
 	named := HostPort{host: "localhost", port: port}
-	dial = guardedDial(NewGuard(GuardOptions{Exempt: []HostPort{named}}), hostSet{}, time.Second)
+	dial = guardedDial(NewGuard(GuardOptions{}), passes{exempt: hostSet{named: true}}.through, time.Second)
 	conn, err := dial(ctx, "tcp", "localhost:"+port)
 	if err != nil {
 		t.Fatalf("a host that is named isn't let through: %v", err)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -46,17 +47,17 @@ func testClient(t *testing.T, o Options, regs ...*evilregistry.Registry) *Client
 	return c
 }
 
-// namedClient returns a client for which names, as HOST:443, lead to these https registries, past DNS and past the guard.
+// namedClient returns a client for which names, as HOST:PORT, lead to these registries, past DNS and past the guard.
 func namedClient(t *testing.T, o Options, named map[string]*evilregistry.Registry) *Client {
 	t.Helper()
 	pool := x509.NewCertPool()
 	for _, r := range named {
-		pool.AppendCertsFromPEM(r.CAPEM())
+		pool.AppendCertsFromPEM(r.CAPEM()) // none for one by plain http
 	}
 	o.RootCAs = pool
 	o.Guard = NewGuard(GuardOptions{})
 	o.Timeouts.complete()
-	c := newClient(o, hostSet{}, func(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := newClient(o, hostSet{}, func(ctx context.Context, network, address string) (net.Conn, error) {
 		r, ok := named[address]
 		if !ok {
 			return nil, errors.New("no such host in this test: " + address)
@@ -64,9 +65,22 @@ func namedClient(t *testing.T, o Options, named map[string]*evilregistry.Registr
 		var d net.Dialer
 		return d.DialContext(ctx, network, r.Host())
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.retrier.sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 	t.Cleanup(c.CloseIdleConnections)
 	return c
+}
+
+// transportOf returns the transport that a URL is asked by.
+func transportOf(t *testing.T, c *Client, url string) *http.Transport {
+	t.Helper()
+	got, err := c.transports.route(mustURL(t, url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.(*http.Transport)
 }
 
 // within returns a context with the time that an admission has, so that nothing hangs longer than that.
@@ -182,4 +196,9 @@ func credentialsFor(t *testing.T, location, user, password string) Credentials {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// nowhere is an HTTP client that reaches nothing.
+func nowhere() *http.Client {
+	return &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("nowhere") })}
 }

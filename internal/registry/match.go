@@ -54,11 +54,7 @@ func keyringName(repo name.Repository) (host, repository string) {
 
 // matches tells whether the credential is for this repository.
 func (s scope) matches(registry, repository string) bool {
-	host, port := registry, ""
-	if i := strings.LastIndexByte(registry, ':'); i >= 0 && !strings.HasSuffix(registry, "]") {
-		host, port = registry[:i], registry[i+1:]
-	}
-	host = strings.Trim(host, "[]")
+	host, port := splitPort(registry)
 	if port != s.port {
 		return false
 	}
@@ -75,4 +71,13 @@ func (s scope) matches(registry, repository string) bool {
 		}
 	}
 	return true
+}
+
+// splitPort parts the name of a registry into host and port, without the brackets of an IPv6 address.
+func splitPort(registry string) (host, port string) {
+	host = registry
+	if i := strings.LastIndexByte(registry, ':'); i >= 0 && !strings.HasSuffix(registry, "]") {
+		host, port = registry[:i], registry[i+1:]
+	}
+	return strings.Trim(host, "[]"), port
 }

@@ -76,12 +76,46 @@ func (s hostSet) has(address string) bool {
 	return s[HostPort{host: host}] || s[HostPort{host: host, port: port}]
 }
 
+// passes are the hosts that are let through by name: by the options, for good, and by the install's registries, as they
+// are at the moment of asking.
+type passes struct {
+	flags      hostSet // plain http, and past the dial guard
+	exempt     hostSet // past the dial guard
+	registries *Registries
+}
+
+// plain tells whether the host at an address, host:port, is spoken to by plain http.
+func (p passes) plain(address string) bool {
+	return p.flags.has(address) || p.registries.now().host(address).plain
+}
+
+// through tells whether the host at an address, host:port, is let through wherever it resolves to.
+func (p passes) through(address string) bool {
+	return p.exempt.has(address) || p.plain(address) || p.registries.now().host(address).private
+}
+
 // scheme returns how to speak to a registry: http if it is named, else https.
-func (s hostSet) scheme(registry string) string {
-	if s.has(dialAddress("http", registry)) {
+func (p passes) scheme(registry string) string {
+	if p.plain(dialAddress("http", registry)) {
 		return "http"
 	}
 	return "https"
+}
+
+// check refuses registries that say otherwise of a host than the options do.
+func (p passes) check(l *registryList) error {
+	if l == nil {
+		return nil
+	}
+	for _, e := range l.entries {
+		if !p.flags.has(dialAddress("http", e.prefix.registry)) {
+			continue
+		}
+		if e.ca != nil || e.plain != nil && !*e.plain {
+			return fmt.Errorf("%s: it is to be asked by https, and its host is named with --plain-http: take one of them away", e.label())
+		}
+	}
+	return nil
 }
 
 // dialAddress returns the host:port that a URL's scheme and host are dialled by.

@@ -66,7 +66,7 @@ func TestPlainHTTPIsForTheNamedHostAlone(t *testing.T) {
 		"localhost:5000":       "https",
 		"10.0.0.1:5000":        "https",
 	} {
-		if got := set.scheme(registry); got != want {
+		if got := (passes{flags: set}).scheme(registry); got != want {
 			t.Errorf("%s is spoken to by %s, want %s", registry, got, want)
 		}
 	}

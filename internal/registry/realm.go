@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/pratique-dev/pratique/pkg/verify"
@@ -12,30 +13,34 @@ import (
 
 // realms say which token services may be sent a registry's credentials: those on the registry's own site, and those
 // named for it. The registry itself names the service in its challenge, and so does whoever speaks in its place.
-type realms map[string][]string // registry -> further hosts
+type realms struct {
+	fixed      map[string][]string // registry -> further hosts
+	registries *Registries
+}
 
 // check judges a request to a token service. One that carries a secret goes to the registry's own site or a host named
 // for it; one that carries none may go anywhere over https, but not to hosts that are let through by name.
-func (r realms) check(rules rules, origin url.URL, to *url.URL, secret bool) error {
+func (r realms) check(rules rules, repo name.Repository, origin url.URL, to *url.URL, secret bool) error {
 	address := dialAddress(to.Scheme, to.Host)
-	plain := rules.plain.has(address)
 	switch {
 	case to.User != nil:
 		return refuse(verify.Forbidden, "a token service with credentials in its URL")
-	case to.Scheme != "https" && (to.Scheme != "http" || !plain):
+	case to.Scheme != "https" && (to.Scheme != "http" || !rules.passes.plain(address)):
 		return refuse(verify.Forbidden, "the token service %s by %s: only https", quote(to.Host), quote(to.Scheme))
-	case sameHost(&origin, to), sameSite(origin.Hostname(), to.Hostname()), r.named(origin.Host, to.Host):
+	case sameHost(&origin, to), sameSite(origin.Hostname(), to.Hostname()), r.named(origin.Host, to.Host),
+		r.registries.now().tokenHost(repo, to.Scheme, to.Host):
 		return nil
 	case secret:
-		return refuse(verify.Forbidden, "the registry wants its credentials sent to %s, which isn't its own site", quote(to.Host))
-	case plain || rules.exempt.has(address):
+		return refuse(verify.Forbidden, "the registry wants its credentials sent to %s, which isn't its own site: if it is its token service, name it in tokenHosts of an entry in `registries`",
+			quote(to.Host))
+	case rules.passes.through(address):
 		return refuse(verify.Forbidden, "the token service %s, which is let through by name for its own images only", quote(to.Host))
 	}
 	return nil
 }
 
 func (r realms) named(registry, host string) bool {
-	for _, h := range r[registry] {
+	for _, h := range r.fixed[registry] {
 		if strings.EqualFold(h, host) {
 			return true
 		}

@@ -13,8 +13,7 @@ const maxRedirects = 5
 
 // rules say where requests may go.
 type rules struct {
-	plain  hostSet // plain http, and past the dial guard
-	exempt hostSet // past the dial guard
+	passes passes
 }
 
 // redirect judges a step from the origin, the first URL asked, to another. Hosts that are let through by name are let
@@ -32,7 +31,7 @@ func (r rules) redirect(origin, to *url.URL, hops int) error {
 	if to.Scheme != "https" {
 		return refuse(verify.Forbidden, "a redirect to %s by %s: only https is followed", quote(to.Host), quote(to.Scheme))
 	}
-	if address := dialAddress(to.Scheme, to.Host); r.plain.has(address) || r.exempt.has(address) {
+	if r.passes.through(dialAddress(to.Scheme, to.Host)) {
 		return refuse(verify.Forbidden, "a redirect to %s, which is let through by name for its own images only", quote(to.Host))
 	}
 	return nil

@@ -190,7 +190,7 @@ func TestRedirectRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rules{plain: named, exempt: hostSet{{host: "vault.example"}: true}}
+	r := rules{passes{flags: named, exempt: hostSet{{host: "vault.example"}: true}}}
 	for _, tc := range []struct {
 		name, from, to string
 		hops           int

@@ -288,7 +288,7 @@ func TestRowR06_ANameThatDoesNotResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.wire.base.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+	transportOf(t, c, "https://registry.example").DialContext = func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving", Name: "registry.example", IsTemporary: true}}
 	}
 	_, err = c.With(Credentials{}).List(within(t, admission), mustDigest(t, "registry.example/app@"+someHash))

@@ -37,7 +37,8 @@ type session struct {
 	origin    url.URL   // scheme and host of the registry
 	header    string    // Authorization; empty for none
 	renewable bool      // a 401 may mean that it is worn out, so that another login may help
-	renewAt   time.Time // when to log in anew without being told; zero if the token service didn't say
+	renewAt   time.Time // when to log in anew without being told; zero if nobody said
+	exchanged bool      // for a token, of the registry's token service
 }
 
 // sessionKey is a credential and a repository, for tokens are given for one repository.
@@ -58,6 +59,7 @@ type logins struct {
 	wire    *wire
 	rules   rules
 	realms  realms
+	grants  *grants
 	limits  *limits
 	timeout time.Duration
 	guard   panicGuard
@@ -99,27 +101,46 @@ func (l *logins) usable(key sessionKey, stale *session) *session {
 	if !ok || have == stale || !have.renewAt.IsZero() && !l.now().Before(have.renewAt) {
 		return nil
 	}
+	if have.origin.Scheme != l.rules.passes.scheme(have.origin.Host) { // said otherwise of the host since
+		return nil
+	}
 	return have
 }
 
 // login makes a session. Again says that the last one was turned away: then what the registry asks for may have
 // changed as well, and unless that is a token, which is got anew, the registry is asked.
 func (l *logins) login(ctx context.Context, repo name.Repository, s secret, again bool) (*session, error) {
+	if s.grant == (grant{}) {
+		return l.present(ctx, repo, s, again)
+	}
+	s, until, err := l.grants.secret(ctx, repo, s.grant, again)
+	if err != nil {
+		return nil, err
+	}
+	made, err := l.present(ctx, repo, s, again)
+	if err == nil && !made.exchanged { // it holds what was got for the entry, and is good for as long
+		made.renewable, made.renewAt = true, until
+	}
+	return made, err
+}
+
+// present makes a session with a secret that is at hand.
+func (l *logins) present(ctx context.Context, repo name.Repository, s secret, again bool) (*session, error) {
 	registry := repo.RegistryStr()
-	origin := url.URL{Scheme: l.wire.plain.scheme(registry), Host: registry}
+	origin := url.URL{Scheme: l.rules.passes.scheme(registry), Host: registry}
 	if s.registryToken != "" { // it is the result of a login
 		return &session{origin: origin, header: "Bearer " + s.registryToken}, nil
 	}
-	asked, ok := l.challenges.Get(registry)
+	asked, ok := l.challenges.Get(origin.String())
 	if !ok || l.now().Sub(asked.at) >= challengeAge || again && !strings.EqualFold(asked.Scheme, "bearer") {
 		var err error
-		asked, err = l.pings.do(ctx, registry, l.timeout, l.guard, func(ctx context.Context) (challenge, error) {
+		asked, err = l.pings.do(ctx, origin.String(), l.timeout, l.guard, func(ctx context.Context) (challenge, error) {
 			return l.ping(ctx, origin)
 		})
 		if err != nil {
 			return nil, err
 		}
-		l.challenges.Add(registry, asked)
+		l.challenges.Add(origin.String(), asked)
 	}
 	if !strings.EqualFold(asked.Scheme, "bearer") {
 		// Sent as well where no login was asked for: registries that anyone may read in part don't ask.
@@ -127,7 +148,7 @@ func (l *logins) login(ctx context.Context, repo name.Repository, s secret, agai
 	}
 	made, err := l.exchange(ctx, repo, s, asked, origin)
 	if err != nil {
-		l.challenges.Remove(registry)
+		l.challenges.Remove(origin.String())
 	}
 	return made, err
 }
@@ -184,7 +205,7 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 	if err != nil || realm.Host == "" {
 		return nil, refuse(verify.Malformed, "the registry names no token service that could be asked: %s", quote(asked.Parameters["realm"]))
 	}
-	if err := l.realms.check(l.rules, origin, realm, !s.anonymous()); err != nil {
+	if err := l.realms.check(l.rules, repo, origin, realm, !s.anonymous()); err != nil {
 		return nil, err
 	}
 	leave, err := l.limits.enter(ctx, origin.Host)
@@ -198,7 +219,7 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 		}
 		// A secret is in the header, or in the form of an OAuth2 request.
 		secret := req.Header.Get("Authorization") != "" || req.Method != http.MethodGet
-		return l.realms.check(l.rules, origin, req.URL, secret)
+		return l.realms.check(l.rules, repo, origin, req.URL, secret)
 	}}
 	start := l.now()
 	token, err := transport.Exchange(ctx, repo.Registry, s.authenticator(), w, []string{repo.Scope(transport.PullScope)}, asked.Challenge)
@@ -209,7 +230,7 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 	if value == "" {
 		value = token.Token
 	}
-	made := &session{origin: origin, header: "Bearer " + value, renewable: true}
+	made := &session{origin: origin, header: "Bearer " + value, renewable: true, exchanged: true}
 	if token.ExpiresIn > 0 { // a tenth early, so that it doesn't end on its way
 		made.renewAt = start.Add(time.Duration(token.ExpiresIn) * time.Second * 9 / 10)
 	}

@@ -421,7 +421,7 @@ func TestHostsThatLookLocalAreAskedByTheSchemeThatIsMeant(t *testing.T) {
 	}))
 	defer server.Close()
 	c := testClient(t, Options{Guard: NewGuard(GuardOptions{Exempt: []HostPort{{host: "127.0.0.1"}}})})
-	c.wire.base.(*http.Transport).TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	transportOf(t, c, "https://registry.example").TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	host := strings.TrimPrefix(server.URL, "https://")
 	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+someHash))
 	if fe := wantKind(t, err, verify.Unavailable); !strings.Contains(fe.Error(), "503") {

@@ -1,9 +1,9 @@
 package registry
 
 import (
-	"crypto/tls"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -25,6 +25,8 @@ const (
 	// maxIdle and maxIdleHost bound connections kept open: as many to a registry as there may be requests.
 	maxIdle     = 512
 	maxIdleHost = maxHostRequests
+	// maxIdleTime is for how long they are kept open: as net/http's own default.
+	maxIdleTime = 90 * time.Second
 )
 
 // RequestKind says what a request asked for; it is a metric label.
@@ -52,28 +54,11 @@ type RequestInfo struct {
 
 // wire is the http.RoundTripper under every request: it speaks plain http only to hosts that are named.
 type wire struct {
-	base      http.RoundTripper
-	plain     hostSet
+	route     func(*url.URL) (http.RoundTripper, error)
+	plain     func(address string) bool
 	userAgent string
 	observe   func(RequestInfo)
 	now       func() time.Time
-}
-
-// newBase returns the HTTP transport with the dial guard in it.
-func newBase(o Options, dial dialFunc) *http.Transport {
-	return &http.Transport{
-		Proxy:                  nil, // see the package comment
-		DialContext:            dial,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		TLSHandshakeTimeout:    o.Timeouts.TLSHandshake,
-		ResponseHeaderTimeout:  o.Timeouts.ResponseHeader,
-		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConns:           maxIdle,
-		MaxIdleConnsPerHost:    maxIdleHost,
-		MaxResponseHeaderBytes: maxHeaders,
-	}
 }
 
 // of returns the RoundTripper for requests of one kind on behalf of a registry, with bodies of at most limit bytes.
@@ -90,15 +75,19 @@ type bounded struct {
 
 // RoundTrip implements http.RoundTripper.
 func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" && (req.URL.Scheme != "http" || !b.plain.has(dialAddress("http", req.URL.Host))) {
-		return nil, refuse(verify.Forbidden, "%s by %s: only https, unless the host is named with --plain-http",
+	if req.URL.Scheme != "https" && (req.URL.Scheme != "http" || !b.plain(dialAddress("http", req.URL.Host))) {
+		return nil, refuse(verify.Forbidden, "%s by %s: only https, unless the host is named with --plain-http, or plainHTTP of an entry in `registries`",
 			quote(req.URL.Host), quote(req.URL.Scheme))
+	}
+	next, err := b.route(req.URL)
+	if err != nil {
+		return nil, err
 	}
 	req = req.Clone(req.Context())
 	req.Header.Set("User-Agent", b.userAgent)
 	req.Header.Set("Accept-Encoding", "identity")
 	start := b.now()
-	resp, err := b.base.RoundTrip(req)
+	resp, err := next.RoundTrip(req)
 	if err != nil {
 		b.report(RequestInfo{Duration: b.now().Sub(start), Failure: failureOf(err).kind.String()})
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -113,7 +114,7 @@ func TestRow60_PlainHTTPIsRefusedUnlessTheHostIsNamed(t *testing.T) {
 	for _, o := range []Options{{}, {PlainHTTP: []string{"other.example"}}, {Guard: NewGuard(GuardOptions{Exempt: []HostPort{{host: "127.0.0.1"}, {host: "localhost"}}})}} {
 		o.Timeouts.Dial = 200 * time.Millisecond
 		c := testClient(t, o)
-		c.wire.base = roundTripper(func(r *http.Request) (*http.Response, error) {
+		c.wire.route = always(func(r *http.Request) (*http.Response, error) {
 			mu.Lock()
 			dialled[r.URL.Scheme] = true
 			mu.Unlock()
@@ -150,6 +151,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// always is a route that leads to one place.
+func always(f roundTripper) func(*url.URL) (http.RoundTripper, error) {
+	return func(*url.URL) (http.RoundTripper, error) { return f, nil }
+}
+
 func request(t *testing.T, url string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -173,7 +179,7 @@ func TestABodyHasItsBound(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var seen []RequestInfo
-			w := &wire{now: time.Now, observe: func(i RequestInfo) { seen = append(seen, i) }, base: roundTripper(func(r *http.Request) (*http.Response, error) {
+			w := &wire{now: time.Now, observe: func(i RequestInfo) { seen = append(seen, i) }, route: always(func(r *http.Request) (*http.Response, error) {
 				resp := &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: -1, Request: r, Body: io.NopCloser(strings.NewReader(strings.Repeat("x", tc.size)))}
 				if tc.announce {
 					resp.ContentLength = int64(tc.size)
@@ -253,11 +259,12 @@ func TestRowR07_CertificatesByUnknownAuthorities(t *testing.T) {
 func TestOldTLSIsRefused(t *testing.T) {
 	t.Parallel()
 	c := testClient(t, Options{})
-	if got := c.wire.base.(*http.Transport).TLSClientConfig.MinVersion; got != tls.VersionTLS12 {
+	direct := transportOf(t, c, "https://registry.example")
+	if got := direct.TLSClientConfig.MinVersion; got != tls.VersionTLS12 {
 		t.Errorf("least version %x", got)
 	}
-	if c.wire.base.(*http.Transport).Proxy != nil {
-		t.Error("a proxy would hide addresses from the guard")
+	if direct.Proxy != nil {
+		t.Error("a proxy that nobody asked for would hide addresses from the guard")
 	}
 }
 
