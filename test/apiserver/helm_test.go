@@ -112,7 +112,7 @@ func TestHelmInstallsAndUninstalls(t *testing.T) {
 
 	_, err = p.run(s.ctx, b.Cluster.Kubeconfig(), append([]string{"install", "pratique", chartDir}, values...)...)
 	s.want("helm install over what was kept", err)
-	s.wantWebhooks(1)
+	s.wantWebhooks(2)
 	s.eventually("the policy that was kept to be in force again", func() error {
 		_, err := s.kube.CoreV1().Pods(s.ns).Create(s.ctx, pod("bad", bad), dryRun())
 		if err == nil {

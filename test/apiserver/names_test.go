@@ -112,7 +112,3 @@ func TestRow16_NoLabelExemptsANamespace(t *testing.T) {
 		s.refuses(pod("api", bad), "container c0: "+bad)
 	}
 }
-
-func TestRow16_WhoMayLabelANamespaceIsGuarded(t *testing.T) {
-	t.Skip("the guards, ValidatingAdmissionPolicies over the namespace labels that selectors use, are not built yet: until then whoever may label a namespace decides which ClusterImagePolicies with a namespaceSelector are for it")
-}

@@ -77,7 +77,6 @@ func badPolicies(t *testing.T) []struct {
 		{"a log that is required", with{"authorities": `{name: release, log: Required, key: {data: ` + pem(papers.NewKey(t, papers.P256)) + `}}`},
 			"spec.authorities[0].log: Forbidden: not supported yet"},
 		{"a KMS in a namespace", with{"authorities": `{name: release, key: {kms: "awskms:///a"}}`}, "only in a ClusterImagePolicy"},
-		{"tags that are pinned", with{"references": "{tags: Pin}"}, "spec.references.tags: Forbidden: not supported yet"},
 		{"a tag glob that matches no tag", with{"references": `{tags: Allow, deny: ["v1:*"]}`}, "spec.references.deny[0]"},
 		{"an image without a host", with{"images": "{include: [nginx]}"}, "spec.images.include[0]"},
 		{"a host without a path", with{"images": `{include: ["registry.example.com"]}`}, "spec.images.include[0]"},
