@@ -162,7 +162,7 @@ func TestEveryCommandOfAPageExists(t *testing.T) {
 						t.Errorf("%s: the chart has no value %s", c.where, m[1])
 					}
 				}
-			case strings.HasPrefix(c.line, "go run ./"), slices.Contains([]string{"kubectl", "cosign", "skopeo", "echo", "cp", "ln"}, word[0]):
+			case strings.HasPrefix(c.line, "go run ./"), slices.Contains([]string{"kubectl", "cosign", "skopeo", "docker", "echo", "cp", "ln"}, word[0]):
 			default:
 				t.Errorf("%s: nothing here knows %q", c.where, word[0])
 			}

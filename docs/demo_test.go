@@ -101,7 +101,7 @@ func TestTheTranscriptIsTheDemos(t *testing.T) {
 func TestTheTranscriptsRefusalsAreWordedAsTheCodeWordsThem(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	documents, keys := d.local(t, withSpec(t, readFile(t, "examples/first-policy.yaml"), "references: {tags: Allow}"))
+	documents, keys := d.local(t, readFile(t, "examples/first-policy.yaml"))
 	d.wares(t, keys[0])
 	trial := strings.Replace(documents, "namespace: shop", "namespace: trial", 1)
 	trial = withSpec(t, trial, "mode: Warn")
@@ -128,7 +128,7 @@ func TestTheTranscriptsRefusalsAreWordedAsTheCodeWordsThem(t *testing.T) {
 		{"an unsigned ephemeral container", documents, "shop", []admission.Image{in(admission.EphemeralContainers, "debugger-aaaaa", tool)}, true},
 		{"an unsigned image volume", documents, "shop", []admission.Image{in(admission.Containers, "api", api), in(admission.ImageVolumes, "data", tool)}, true},
 		{"a wrongly signed Pod", documents, "shop", []admission.Image{in(admission.Containers, "copy", wrong)}, true},
-		{"the tag of a signed image", documents, "shop", []admission.Image{in(admission.Containers, "web", d.reg.Host()+"/shop/api:v1")}, false},
+		{"an unsigned Deployment", documents, "shop", []admission.Image{in(admission.Containers, "tool", tool)}, true},
 		{"a Warn policy", trial, "trial", []admission.Image{in(admission.Containers, "tool", tool)}, false},
 		{"the tag, moved", documents, "shop", []admission.Image{in(admission.Containers, "web2", d.reg.Host()+"/shop/api:v1")}, true},
 	} {
@@ -152,6 +152,10 @@ func TestTheTranscriptsRefusalsAreWordedAsTheCodeWordsThem(t *testing.T) {
 		if len(says) == 0 || !follows(readme, says) {
 			t.Errorf("%s: the transcript doesn't have, line by line:\n%s", c.what, strings.Join(says, "\n"))
 		}
+	}
+	pinned := strings.Replace(api, "@", ":v1@", 1)
+	if !follows(readme, []string{alike("  " + pinned)}) {
+		t.Errorf("the transcript doesn't have the pinned image %s", alike(pinned))
 	}
 	if n := strings.Count(strings.Join(readme, "\n"), "denied the request:"); n != refusals {
 		t.Errorf("the transcript has %d refusals, of which %d were compared", n, refusals)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,9 @@ import (
 
 // exampleHost is the registry that the pages and the examples write.
 const exampleHost = "registry.example.com"
+
+// exampleHosts are all the registries whose images the examples are about, for short.
+func exampleHosts() []string { return []string{exampleHost, "docker.io", "cr.l5d.io"} }
 
 // desk judges as the webhook does, by policies from files and with a registry of its own: what the pages call registry.example.com
 // is on loopback, and the keys that they show are replaced by keys of which the private half is known.
@@ -66,7 +70,10 @@ func (d *desk) local(t testing.TB, text string) (string, []papers.Key) {
 		}
 		return pad + strings.ReplaceAll(strings.TrimSpace(string(key.PublicPEM)), "\n", "\n"+pad)
 	})
-	return strings.ReplaceAll(text, exampleHost, d.reg.Host()), order
+	for _, host := range exampleHosts() {
+		text = strings.ReplaceAll(text, host, d.reg.Host())
+	}
+	return text, order
 }
 
 // Open implements admission.Registries.
@@ -80,8 +87,30 @@ type set struct{ policies policy.Set }
 // Set implements admission.PolicySource.
 func (s set) Set(context.Context, string) (policy.Set, error) { return s.policies, nil }
 
-// decide judges images of a namespace by the policies in some documents, which are local already.
+// decide judges images of a namespace by the policies in some documents, which are local already: as those of a Pod, which
+// /pin has been asked about before.
 func (d *desk) decide(t testing.TB, documents, namespace string, images ...admission.Image) admission.Decision {
+	t.Helper()
+	e := d.evaluator(t, documents, namespace)
+	pins := e.Pin(t.Context(), admission.Query{Namespace: namespace, Images: images})
+	images = slices.Clone(images)
+	for i := range images {
+		for _, p := range pins {
+			if images[i].Reference != p.Written || p.Unresolved != nil {
+				continue
+			}
+			to, err := p.Reference()
+			if err != nil {
+				t.Fatal(err)
+			}
+			images[i].Reference = to
+		}
+	}
+	return e.Decide(t.Context(), admission.Query{Namespace: namespace, Images: images})
+}
+
+// evaluator is the webhook's, by the policies in some documents.
+func (d *desk) evaluator(t testing.TB, documents, namespace string) *admission.Evaluator {
 	t.Helper()
 	bundle := load(t, documents)
 	policies, unresolved := bundle.Set(t.Context(), namespace, policy.UnmatchedAllow)
@@ -97,11 +126,11 @@ func (d *desk) decide(t testing.TB, documents, namespace string, images ...admis
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &admission.Evaluator{Policies: set{policies}, Registries: d, Verifier: verifier}
+	e := &admission.Evaluator{Policies: set{policies}, Registries: d, Verifier: verifier, Pinning: true}
 	if err := e.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	return e.Decide(t.Context(), admission.Query{Namespace: namespace, Images: images})
+	return e
 }
 
 // load loads documents as the CLI does.

@@ -21,8 +21,21 @@ import (
 	"github.com/pratique-dev/pratique/test/evilregistry/papers"
 )
 
-// production is a namespace that the cluster's policies among the examples select.
-const production = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: live, labels: {environment: production}}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n"
+// namespaces are those that the cluster's policies among the examples are tried in. fresh has no label yet, and is selected all
+// the same.
+const namespaces = `---
+apiVersion: v1
+kind: Namespace
+metadata: {name: live, labels: {environment: production}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: fresh}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: lab, labels: {environment: development}}
+`
 
 // case of an example: an image of a namespace, by whom it was signed, and what becomes of it.
 type exampleCase struct {
@@ -41,14 +54,16 @@ func exampleCases() map[string][]exampleCase {
 			{"signed by release", "shop", "shop/api", []int{0}, true, policy.Verified},
 			{"not signed", "shop", "shop/api", nil, false, policy.NoTrustedSignature},
 			{"signed by a stranger", "shop", "shop/api", []int{-1}, false, policy.NoTrustedSignature},
-			{"signed, but named by a tag", "shop", "shop/api:v1", []int{0}, false, policy.TagNotAllowed},
+			{"signed, and named by a tag, which is pinned", "shop", "shop/api:v1", []int{0}, true, policy.Verified},
+			{"not signed, and named by a tag", "shop", "shop/api:v1", nil, false, policy.NoTrustedSignature},
 			{"signed, but not of the shop", "shop", "else/api", []int{0}, false, policy.NoPolicyMatches},
-			{"not signed, in another namespace", "default", "shop/api", nil, true, policy.NoPolicyInForce},
+			{"not signed, in another namespace", "lab", "shop/api", nil, true, policy.NoPolicyInForce},
 		},
 		"cluster-baseline.yaml": {
 			{"signed by the platform team", "live", "team/api", []int{0}, true, policy.Verified},
 			{"not signed", "live", "team/api", nil, false, policy.NoTrustedSignature},
-			{"not signed, in a namespace that isn't selected", "default", "team/api", nil, true, policy.NoPolicyInForce},
+			{"not signed, in a namespace without a label", "fresh", "team/api", nil, false, policy.NoTrustedSignature},
+			{"not signed, in a namespace that isn't selected", "lab", "team/api", nil, true, policy.NoPolicyInForce},
 		},
 		"two-signers.yaml": {
 			{"signed by two", "payments", "payments/api", []int{0, 2}, true, policy.Verified},
@@ -57,9 +72,10 @@ func exampleCases() map[string][]exampleCase {
 			{"not signed", "payments", "payments/api", nil, false, policy.NoTrustedSignature},
 		},
 		"allow-sidecars.yaml": {
-			{"the sidecar", "live", "docker.io/istio/proxyv2:1.28.0", nil, true, policy.AllowedByPolicy},
-			{"the sidecar by latest", "live", "docker.io/istio/proxyv2", nil, false, policy.TagNotAllowed},
-			{"another image of the same people", "live", "docker.io/istio/pilot:1.28.0", nil, false, policy.NoPolicyMatches},
+			{"the sidecar by its tag, which is pinned", "live", "istio/proxyv2:1.28.0", nil, true, policy.AllowedByPolicy},
+			{"another mesh's", "live", "linkerd/proxy:edge-26.11.1", nil, true, policy.AllowedByPolicy},
+			{"the sidecar by latest", "live", "istio/proxyv2:latest", nil, false, policy.TagNotAllowed},
+			{"another image of the same people", "live", "istio/pilot:1.28.0", nil, false, policy.NoPolicyMatches},
 		},
 		"revoke-digest.yaml": {
 			{"another image, which it leaves alone", "live", "team/api", []int{}, true, policy.NoPolicyInForce},
@@ -67,10 +83,11 @@ func exampleCases() map[string][]exampleCase {
 		"warn-first.yaml": {
 			{"not signed", "any", "team/api", nil, true, policy.NoTrustedSignature},
 			{"signed", "any", "team/api", []int{0}, true, policy.Verified},
+			{"signed, by its tag, which is left alone", "any", "team/api:v1", []int{0}, true, policy.Verified},
 			{"excluded", "any", "registry.k8s.io/pause:3.10", nil, true, policy.NoPolicyInForce},
 		},
 		"release-tags.yaml": {
-			{"a release", "web", "web/app:v1.4.2", []int{0}, true, policy.TagMayMove},
+			{"a release", "web", "web/app:v1.4.2", []int{0}, true, policy.Verified},
 			{"latest", "web", "web/app:latest", []int{0}, false, policy.TagNotAllowed},
 			{"a release candidate", "web", "web/app:v1.4.2-rc1", []int{0}, false, policy.TagNotAllowed},
 			{"a release that nobody signed", "web", "web/app:v1.4.2", nil, false, policy.NoTrustedSignature},
@@ -83,8 +100,11 @@ func exampleCases() map[string][]exampleCase {
 	}
 }
 
-// manifests are the examples that are no policies.
+// manifests are the examples of what is judged.
 var manifests = []string{"pod.yaml", "deployment.yaml"}
+
+// settings are the examples that are neither policies nor judged by any; admin_test.go loads them.
+var settings = []string{"registries.yaml", "rbac.yaml"}
 
 // examples returns the names of the example files of a folder.
 func examples(t testing.TB, folder string) []string {
@@ -103,7 +123,7 @@ func TestEveryExampleDoesWhatItSays(t *testing.T) {
 	t.Parallel()
 	cases := exampleCases()
 	for _, file := range examples(t, "examples") {
-		if slices.Contains(manifests, file) {
+		if slices.Contains(manifests, file) || slices.Contains(settings, file) {
 			continue
 		}
 		if len(cases[file]) == 0 {
@@ -116,8 +136,8 @@ func TestEveryExampleDoesWhatItSays(t *testing.T) {
 			})
 		}
 	}
-	if have := len(examples(t, "examples")); have != len(cases)+len(manifests) {
-		t.Errorf("%d examples, but cases for %d and %d manifests", have, len(cases), len(manifests))
+	if have := len(examples(t, "examples")); have != len(cases)+len(manifests)+len(settings) {
+		t.Errorf("%d examples, but cases for %d, %d manifests and %d settings", have, len(cases), len(manifests), len(settings))
 	}
 }
 
@@ -126,7 +146,7 @@ func (c exampleCase) run(t *testing.T, example string) {
 	d := newDesk(t)
 	documents, keys := d.local(t, example)
 	image := c.image
-	if host, _, _ := strings.Cut(image, "/"); !strings.Contains(host, ".") {
+	if host, _, _ := strings.Cut(image, "/"); !strings.Contains(host, ".") { // else it is one that nobody asks for
 		repository, tag, byTag := strings.Cut(image, ":")
 		digest := d.push(t, repository+":"+tag, c.signers, keys)
 		image = digest.String()
@@ -134,7 +154,27 @@ func (c exampleCase) run(t *testing.T, example string) {
 			image = digest.Context().Tag(tag).String()
 		}
 	}
-	d.check(t, documents+production, c.namespace, image, c.allowed, c.reason)
+	d.check(t, documents+namespaces, c.namespace, image, c.allowed, c.reason)
+}
+
+// TestNoExampleBringsAWarning: nobody begins by copying what /validate-policy warns of.
+func TestNoExampleBringsAWarning(t *testing.T) {
+	t.Parallel()
+	for file := range exampleCases() {
+		for document := range strings.SplitSeq(readFile(t, "examples/"+file), "\n---\n") {
+			raw, err := yaml.YAMLToJSONStrict([]byte(document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(document, "apiVersion: pratique.dev/") {
+				continue
+			}
+			problems, warnings := compile.Install{Pinning: true}.Check(raw)
+			if len(problems)+len(warnings) > 0 {
+				t.Errorf("examples/%s: %q, %q", file, problems, warnings)
+			}
+		}
+	}
 }
 
 // push pushes an image, signed.
@@ -170,7 +210,7 @@ func (d *desk) check(t testing.TB, documents, namespace, image string, allowed b
 func TestARevokedDigestIsRefusedWhateverItsSignatures(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	documents, keys := d.local(t, readFile(t, "examples/cluster-baseline.yaml")+"---\n"+readFile(t, "examples/revoke-digest.yaml")+production)
+	documents, keys := d.local(t, readFile(t, "examples/cluster-baseline.yaml")+"---\n"+readFile(t, "examples/revoke-digest.yaml")+namespaces)
 	digest := d.push(t, "team/api:v1", []int{0}, keys)
 	d.check(t, documents, "live", digest.String(), true, policy.Verified)
 	const written = "9f2c0c1e5d0a4b7e8f6a3c2d1b0e9f8a7c6d5e4b3a29181706f5e4d3c2b1a090"
@@ -198,8 +238,11 @@ func TestTheManifestsRunUnderTheFirstPolicyOnceSigned(t *testing.T) {
 				t.Error("it is allowed before anything was signed")
 			}
 			for _, img := range images {
-				repository, _, _ := strings.Cut(strings.TrimPrefix(img.Reference, d.reg.Host()+"/"), "@")
-				d.push(t, repository+":some", []int{0}, keys)
+				pushed, _, byDigest := strings.Cut(strings.TrimPrefix(img.Reference, d.reg.Host()+"/"), "@")
+				if byDigest {
+					pushed += ":some"
+				}
+				d.push(t, pushed, []int{0}, keys)
 			}
 			if after := d.decide(t, documents, "shop", images...); !after.Allowed() {
 				t.Error(after.Message())

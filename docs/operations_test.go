@@ -265,7 +265,7 @@ func TestTheAuditAnnotationsAreThoseOfThePage(t *testing.T) {
 	have := slices.Collect(maps.Keys(d.Annotations()))
 	sameLists(t, "docs/operations.md, The audit log", column(t, readPage(t, "docs/operations.md").section(t, "The audit log"), "annotation"), have)
 	page := strings.Join(readPage(t, "docs/operations.md").lines, "\n")
-	for _, webhook := range []string{admission.WebhookImages, admission.WebhookPolicies} {
+	for _, webhook := range []string{admission.WebhookImages, admission.WebhookTemplates, admission.WebhookPin, admission.WebhookPolicies} {
 		if !strings.Contains(page, "`"+webhook+"/`") {
 			t.Errorf("the page doesn't name %s", webhook)
 		}
@@ -280,6 +280,9 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 		"AdmissionReview":                    mib(server.MaxBody),
 		"a reference":                        fmt.Sprintf("%d bytes", policy.MaxReference),
 		"manifest, index, page of referrers": mib(registry.MaxManifest),
+		"manifests below one index":          fmt.Sprint(verify.MaxChildren),
+		"depth of indexes":                   fmt.Sprint(verify.MaxIndexDepth),
+		"the list of registries":             mib(registry.MaxRegistries),
 		"one paper":                          mib(registry.MaxPayload),
 		"papers listed for one image":        fmt.Sprint(verify.MaxListed),
 		"papers verified for one image":      fmt.Sprint(verify.MaxVerified),
@@ -324,6 +327,23 @@ func said() []struct{ page, says, file, source string } {
 		{operations, "a body of up to 64 KiB", "internal/registry/limits.go", "smallBody = 64 << 10"},
 		{operations, "for one image is at most 4 MiB", "internal/registry/list.go", "maxListing = MaxManifest"},
 		{operations, "Each is at most 8 KiB", "pkg/admission/record.go", "maxAnnotation = 8 << 10"},
+		{operations, "| the list of registries | read again every 10 s |", "internal/registry/registries.go", "RegistriesEvery = 10 * time.Second"},
+		{operations, "At most 256 entries", "internal/registry/registries_read.go", "maxRegistryEntries = 256"},
+		{operations, "as the registry's token service; at most 8", "internal/registry/registries_read.go", "maxTokenHosts = 8"},
+		{operations, "and no others; at most 10, 64 KiB", "internal/registry/bundle.go", "maxBundleCertificates = 10"},
+		{operations, "at most 10, 64 KiB", "internal/registry/bundle.go", "maxBundle = 64 << 10"},
+		{operations, "or takes more than 3 seconds", "internal/registry/client.go", "{&t.Mirror, 3 * time.Second}"},
+		{operations, "until 5 min before its end", "internal/registry/grant.go", "tokenMargin = 5 * time.Minute"},
+		{operations, "Secrets of `registries` | 60 s |", "internal/registry/grant.go", "secretHeld = 60 * time.Second"},
+		{operations, "up to 16 MiB of them wait", "internal/telemetry/decisionlog.go", "maxWaiting = 16 << 20"},
+		{operations, "waits 100 ms at most", "internal/telemetry/decisionlog.go", "maxBlock = 100 * time.Millisecond"},
+		{operations, "is not written by then it writes for at most 5 more", "cmd/webhook/wire.go", "flushTimeout = 5 * time.Second"},
+		{operations, "read every 30 s by every replica", "internal/server/registration.go", "readRegistration = 30 * time.Second"},
+		{operations, "At most 64 MiB of requests are in flight", "internal/server/deadline.go", "maxLoad = 64 << 20"},
+		{operations, "Pinning comes before it with 5 seconds", "deploy/helm/pratique/templates/webhooks.yaml", "timeoutSeconds: 5"},
+		{operations, "`pinned` | `PLACE/NAME=", "pkg/admission/pin.go", `put("pinned"`},
+		{operations, "`unresolved` | `PLACE/NAME=", "pkg/admission/pin.go", `put("unresolved"`},
+		{operations, "at `/pin` `pinned`, `unresolved`", "internal/telemetry/telemetry.go", "admission.WebhookPin:       {pinned, unresolved, unjudged}"},
 		{policies, "read by its name alone, never listed, and again every 30 seconds", "internal/compile/store.go", "rereadAfter = 30 * time.Second"},
 		{policies, "it is tried again every 3 seconds", "internal/compile/store.go", "retryAfter = 3 * time.Second"},
 		{policies, "RSA of 2048 to 8192 bits", "pkg/verify/key.go", "maxRSABits = 8192"},
@@ -371,7 +391,7 @@ func values(t testing.TB) map[string]any {
 	out := map[string]any{}
 	for name, value := range tree {
 		inner, nested := value.(map[string]any)
-		if !nested || !slices.Contains([]string{"image", "webhook"}, name) { // the others are Kubernetes' own, described there
+		if !nested || slices.Contains([]string{"resources", "nodeSelector", "affinity", "podLabels"}, name) { // Kubernetes' own, described there
 			out[name] = value
 			continue
 		}
@@ -394,27 +414,11 @@ func TestTheChartsValuesAreThoseOfThePage(t *testing.T) {
 			if v != "" && plain(row[1]) != v {
 				t.Errorf("docs/install.md: the default of %s is %q, the page says %q", name, v, row[1])
 			}
-		case float64:
+		case float64, bool:
 			if row[1] != fmt.Sprint(v) {
 				t.Errorf("docs/install.md: the default of %s is %v, the page says %q", name, v, row[1])
 			}
 		}
 	}
 	sameLists(t, "docs/install.md, Values", listed, slices.Collect(maps.Keys(have)))
-	for _, path := range policyPages {
-		for _, b := range readPage(t, path).blocks(t) {
-			if !b.is("yaml", "values") {
-				continue
-			}
-			var set map[string]any
-			if err := yaml.UnmarshalStrict([]byte(b.text()), &set); err != nil {
-				t.Fatal(err)
-			}
-			for name := range set {
-				if _, ok := have[name]; !ok {
-					t.Errorf("%s: the chart has no value %s", b.where, name)
-				}
-			}
-		}
-	}
 }

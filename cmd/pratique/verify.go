@@ -58,7 +58,7 @@ Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.StringVar(&f.manifest, "manifest", "", "`FILE` of Pods and workloads whose images are judged too; - is standard input")
 	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry `HOST[:PORT]` that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
-	flags.StringVar(&f.list, "registries", "", "YAML `FILE` of how registries are read, as the install has it: mirrors, CAs, plain http; a secretRef in it is the install's, and passed over")
+	flags.StringVar(&f.list, "registries", "", "YAML `FILE` of how registries are read, as the install has it: mirrors, CAs, plain http; where it names a secretRef, which is the install's, give credentials of your own")
 	flags.StringVar(&f.unmatched, "unmatched-images", "Allow", "what the install does with images in a namespace that no enforcing policy closes: Deny, Warn or Allow")
 	flags.BoolVar(&f.pin, "pin", true, "the install rewrites tags to digests where policies want it; with --pin=false such a tag is refused, with the digest to use")
 	flags.StringVar(&f.config, "registry-config", "", "docker config.json `FILE` with the credentials of registries (default: $DOCKER_CONFIG/config.json or ~/.docker/config.json, where there is one; credential helpers are not called)")

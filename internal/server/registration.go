@@ -44,8 +44,8 @@ type RegistrationConfig struct {
 
 // Registration watches what the API server has been told of our webhooks.
 //
-// The API server never asks a webhook, nor a ValidatingAdmissionPolicy, about webhook objects: whoever may write them can
-// have us passed over, and nothing refuses it. So it is told, as a metric and in the log, within readRegistration. Nothing
+// The API server asks no webhook about webhook objects: whoever may write them can have us passed over, and only the
+// chart's guards, where they are in force, refuse it. So it is told, as a metric and in the log, within readRegistration. Nothing
 // else comes of it: neither admission nor readiness knows the answer, for to stop serving would help nobody.
 type Registration struct {
 	config RegistrationConfig
