@@ -45,7 +45,7 @@ func TestTheNotesSayWhatIsOpenAndWhatToDoNext(t *testing.T) {
 			"\n- pratique-system\n- kube-system\n- backup\n",
 			"kubectl -n pratique-system rollout status deployment/pratique-webhook",
 			"Nothing is refused before the first policy.", "kind: ImagePolicy", "--dry-run=server",
-			"it would mean tags: Pin, and once it enforces, Pods that name a tag are rewritten",
+			"means tags: Pin: once it enforces, Pods that name a tag are rewritten to its digest",
 			"--clusterrole=pratique-policy-author", "Its verb \"enforce\" is what the guards ask for",
 			"its webhook objects first",
 		}},
@@ -58,7 +58,7 @@ func TestTheNotesSayWhatIsOpenAndWhatToDoNext(t *testing.T) {
 		}},
 		{"everything unmatched refused", values(t, "unmatchedImages: Deny"), []string{"refused from now on"}},
 		{"while nothing is guaranteed", values(t, "rollout: audit"), []string{"NOTHING IS GUARANTEED", "admits every image\nunjudged", "Pods are created unjudged"}},
-		{"what a tag becomes where nothing pins", values(t, "pin: {enabled: false}"), []string{"pin.enabled is false", "refuses a tag\nwith the digest to use"}},
+		{"what a tag becomes where nothing pins", values(t, "pin: {enabled: false}"), []string{"pin.enabled is false", "a tag is refused, with the digest to use"}},
 		{"who may do what without guards", values(t, "guards: {enabled: false}"), []string{"guards.enabled is false"}},
 		{"in the namespace default", []string{"--namespace", "default"}, []string{"THE RELEASE IS IN THE NAMESPACE default"}},
 	}
