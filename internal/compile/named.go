@@ -10,7 +10,7 @@ import (
 
 // Named tells whether any policy of the cluster, in whichever namespace, names a registry in what it includes. host is HOST or
 // HOST:PORT. Behind an HTTP proxy, which connects in our place, only such a registry may be asked for: the addresses that a
-// stranger's host name stands for can't be looked at there. A pattern that leaves the whole host open, such as **, names none.
+// stranger's host name stands for can't be looked at there. A pattern that leaves the host open, or how deep it is, such as ** or **.internal/**, names none.
 //
 // Before everything is synced no registry is named.
 func (s *Store) Named(host string) bool {
@@ -22,7 +22,7 @@ func (s *Store) Named(host string) bool {
 func hostOf(p policy.Pattern) string {
 	host, _, ok := strings.Cut(p.String(), "/")
 	name, _, _ := strings.Cut(host, ":")
-	if !ok || p.Any() || strings.Trim(name, "*.") == "" {
+	if !ok || p.Any() || strings.Contains(name, "**") || strings.Trim(name, "*.") == "" {
 		return ""
 	}
 	return host

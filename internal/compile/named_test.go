@@ -15,7 +15,7 @@ func TestNamedTellsWhichRegistriesPoliciesName(t *testing.T) {
 			return "images: {include: ['" + strings.Join(patterns, "', '") + "'], exclude: [excluded.example/**]}\nallow: {reason: r}"
 		}
 		w.apply(clusterWide(include("registry.example.com/**", "**", "docker.io/library/nginx")), 1, "1")
-		w.apply(namespaced(include("*.dev.example/team/**", "registry.example.org:5000/a", "**@"+someDigest, "**/anywhere", "*/anything", "*.*/a", "**:8443/a", "ghcr.io/a@"+someDigest)), 1, "2")
+		w.apply(namespaced(include("*.dev.example/team/**", "registry.example.org:5000/a", "**@"+someDigest, "**/anywhere", "*/anything", "*.*/a", "**:8443/a", "**.internal/a", "ghcr.io/a@"+someDigest)), 1, "2")
 		if w.store.Named("registry.example.com") {
 			t.Error("named before anything is known")
 		}
@@ -25,7 +25,7 @@ func TestNamedTellsWhichRegistriesPoliciesName(t *testing.T) {
 			"eu.dev.example": true, "dev.example": false, "a.eu.dev.example": false, "eu.dev.example.evil.example": false,
 			"registry.example.org:5000": true, "registry.example.org": false,
 			"docker.io": true, "index.docker.io": true, "registry-1.docker.io": true, "auth.docker.io": false,
-			"ghcr.io": true, "evil.example": false, "evil.example:8443": false, "excluded.example": false, "localhost": false, "": false,
+			"ghcr.io": true, "evil.example": false, "evil.example:8443": false, "excluded.example": false, "localhost": false, "": false, "vault.internal": false, "metadata.google.internal": false,
 		} {
 			if got := w.store.Named(host); got != want {
 				t.Errorf("%q: %v, want %v", host, got, want)
