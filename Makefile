@@ -30,7 +30,7 @@ demo: ## a real API server and registry; a signed image runs, an unsigned one is
 	@go run ./test/demo
 
 .PHONY: run
-run: ## the demo's cluster, left up to play with; prints its KUBECONFIG
+run: build ## the demo's cluster, left up to play with; prints its KUBECONFIG
 	@hack/binaries kube-apiserver etcd kubectl
 	@go run ./test/demo -keep
 

@@ -49,7 +49,7 @@ func (f *verifyFlags) policies(ctx context.Context, rule policy.UnmatchedRule, n
 	} else {
 		answer, err := f.cluster.ask(ctx, f.namespace, rule)
 		if err != nil {
-			return set, &exitError{code: exitUsage, err: fmt.Errorf("no -f, and the cluster's policies can't be read: %w", err)}
+			return set, &exitError{code: exitUsage, err: fmt.Errorf("no -f, and the cluster's policies can't be read: %w; give -f FILE, or --kubeconfig FILE", err)}
 		}
 		set, unresolved = answer.Set, answer.Unresolved
 		for _, note := range answer.Notes {

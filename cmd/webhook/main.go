@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -50,6 +51,7 @@ func run(args []string) error {
 	}
 	logger := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.level}))
 	log.SetLogger(logger)
+	klog.SetLogger(logger) // client-go's: the log is JSON, all of it
 	rest, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("no cluster to serve: %w; give --kubeconfig, or run in a cluster", err)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"time"
+
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,8 +28,19 @@ func (p *parts) registration(read client.Reader) error {
 	if err != nil {
 		return err
 	}
-	return p.mgr.Add(watch)
+	return p.mgr.Add(everyReplica(func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(settling):
+			return watch.Start(ctx)
+		}
+	}))
 }
+
+// settling is how long an install has to write the first CA into the webhook objects, and an upgrade to be done with them, before what
+// is there is looked at.
+const settling = 45 * time.Second
 
 // expected are the chart's webhooks: a test holds them to what it renders.
 func (c *config) expected() []server.ExpectedWebhook {

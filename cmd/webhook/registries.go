@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -34,7 +35,7 @@ func (p *parts) registries(panicked func(any, []byte)) (*pullSecrets, error) {
 	if p.config.registries != "" {
 		list, err := registry.LoadRegistries(p.config.registries)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--registries: %w", err)
 		}
 		options.Registries = list
 		if err := p.mgr.Add(everyReplica(p.watch(list))); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -68,6 +69,11 @@ func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 		p, _, u, notes := q.compile(ctx, &own[i])
 		answer.Set.Namespaced = append(answer.Set.Namespaced, p)
 		answer.Unresolved, answer.Notes = append(answer.Unresolved, u...), append(answer.Notes, notes...)
+	}
+	if ns == nil && len(answer.Set.All()) == 0 { // or a mistyped name would be a namespace that nothing closes
+		if _, err := q.labels(ctx); apierrors.IsNotFound(err) {
+			return ClusterAnswer{}, fmt.Errorf("there is no namespace %s in the cluster: %w", q.Namespace, err)
+		}
 	}
 	sortByName(answer.Set.Cluster)
 	sortByName(answer.Set.Namespaced)

@@ -198,3 +198,20 @@ func TestFromClusterThatCannotBeAsked(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestFromClusterKnowsNoSuchNamespace(t *testing.T) {
+	t.Parallel()
+	ask := func(namespace string, mayReadNamespaces bool) error {
+		_, err := FromCluster(t.Context(), ClusterQuery{Reader: cluster(t, true, mayReadNamespaces), Namespace: namespace, InstallNamespace: "pratique-system"})
+		return err
+	}
+	if err := ask("nosuchns", true); err == nil || !strings.Contains(err.Error(), "there is no namespace nosuchns in the cluster") {
+		t.Errorf("a namespace that isn't there: %v", err)
+	}
+	if err := ask("payments", true); err != nil {
+		t.Errorf("one without policies: %v", err)
+	}
+	if err := ask("nosuchns", false); err != nil {
+		t.Errorf("who may not look can't be told: %v", err)
+	}
+}

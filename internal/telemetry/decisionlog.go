@@ -52,7 +52,7 @@ func (l *decisionLog) put(line []byte) bool {
 }
 
 // take takes a line if there is room for it, and else returns what is closed when it is worth asking again. A line that is
-// larger than the queue goes where there is no other.
+// larger than the queue goes where there is no other; an admission.Record has 64 KiB at most.
 func (l *decisionLog) take(line []byte) (room <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

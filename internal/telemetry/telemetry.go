@@ -176,7 +176,21 @@ func (t *Telemetry) Record(r admission.Record) {
 			}
 		}
 	}
+	for _, o := range r.Omitted {
+		t.omitted(r.Webhook, o)
+	}
 	t.write(r)
+}
+
+// omitted counts what the line has no room for as if it stood there.
+func (t *Telemetry) omitted(webhook string, o admission.Omission) {
+	switch {
+	case o.Outcome == "": // of all kinds, for there are too many
+	case webhook == admission.WebhookPin:
+		t.pins.WithLabelValues(o.Outcome).Add(float64(o.Count))
+	default:
+		t.results.WithLabelValues(o.Requirement, o.Mode, o.Outcome, o.Reason).Add(float64(o.Count))
+	}
 }
 
 // pinResult is what came of one reference that was to be pinned.

@@ -179,6 +179,18 @@ func TestAnswersThatDecideNothingAreCountedAndLogged(t *testing.T) {
 				"pratique_refusals_total":  `{reason="NoTrustedSignature"} 1`,
 			},
 		},
+		"a pin that a line has no room for": {
+			admission.Record{Webhook: admission.WebhookPin, Decision: "unresolved", Images: []admission.ImageRecord{{Image: "r.example/gone:1"}}, Omitted: []admission.Omission{
+				{Outcome: "pinned", Count: 200}, {Outcome: "unresolved", Count: 3},
+			}},
+			map[string]string{"pratique_pins_total": "{result=\"pinned\"} 200\n{result=\"unresolved\"} 4"},
+		},
+		"results that a line has no room for": {
+			admission.Record{Webhook: admission.WebhookImages, Decision: "allowed", Omitted: []admission.Omission{
+				{Requirement: "signature", Mode: "Enforce", Outcome: "satisfied", Reason: string(policy.Verified), Count: 100}, {Count: 7},
+			}},
+			map[string]string{"pratique_results_total": `{mode="Enforce",outcome="satisfied",reason="Verified",requirement="signature"} 100`},
+		},
 		"a word that nobody foresaw": {
 			admission.Record{Webhook: admission.WebhookImages, Decision: "other"},
 			map[string]string{"pratique_decisions_total": `{decision="other",webhook="images.pratique.dev"} 1`},

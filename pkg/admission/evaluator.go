@@ -47,7 +47,7 @@ type Query struct {
 	Ahead bool
 }
 
-// Evaluator decides. All its fields are needed; Panicked may be nil.
+// Evaluator decides. All its fields are needed; Panicked may be nil. It must not be copied once it has decided.
 type Evaluator struct {
 	Policies   PolicySource
 	Registries Registries
@@ -56,6 +56,8 @@ type Evaluator struct {
 	Pinning bool
 	// Panicked is given the value and stack of a recovered panic.
 	Panicked func(value any, stack []byte)
+
+	turns turns
 }
 
 // Validate tells what the Evaluator lacks.
@@ -67,7 +69,21 @@ func (e *Evaluator) Validate() error {
 }
 
 // Decide judges every image by every policy that matches it. Images are judged side by side, each distinct reference once.
-func (e *Evaluator) Decide(ctx context.Context, q Query) (d Decision) {
+func (e *Evaluator) Decide(ctx context.Context, q Query) (out Decision) {
+	e.decideFor(ctx, q, func(d Decision) { out = d })
+	return out
+}
+
+// decideFor decides and hands the decision to use, which words it. It must not be kept: its turn ends with use, and the next's
+// begins.
+func (e *Evaluator) decideFor(ctx context.Context, q Query, use func(Decision)) {
+	t := turn{in: &e.turns}
+	defer t.end()
+	use(e.recovered(ctx, q, &t))
+}
+
+// recovered decides, and refuses where that panics.
+func (e *Evaluator) recovered(ctx context.Context, q Query, t *turn) (d Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.panicked(p)
@@ -75,12 +91,12 @@ func (e *Evaluator) Decide(ctx context.Context, q Query) (d Decision) {
 			d.Namespace = q.Namespace
 		}
 	}()
-	d = e.decide(ctx, q)
+	d = e.decide(ctx, q, t)
 	d.Namespace = q.Namespace
 	return d
 }
 
-func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
+func (e *Evaluator) decide(ctx context.Context, q Query, t *turn) Decision {
 	switch {
 	case q.Namespace == "":
 		return Refuse(policy.InvalidRequest, "the request names no namespace")
@@ -94,6 +110,13 @@ func (e *Evaluator) decide(ctx context.Context, q Query) Decision {
 		return refuseForSet(err)
 	}
 	judged := group(q.Images)
+	n := judgements(set, judged)
+	if n > maxJudgements {
+		return Refuse(policy.TooManyImages, fmt.Sprintf("%s by the policies about them are %d judgements: at most %d can be made in time", plural(len(judged), "image"), n, maxJudgements))
+	}
+	if err := t.begin(ctx, q.Namespace, n); err != nil {
+		return Refuse(policy.Overloaded, err.Error()+"; try again")
+	}
 	credentials := sync.OnceValues(func() (Opener, error) { return e.Registries.Open(ctx, q.Namespace, q.PullSecrets) })
 	if len(judged) == 1 {
 		e.judge(ctx, set, e.pinning(q), credentials, &judged[0])

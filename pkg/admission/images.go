@@ -33,6 +33,11 @@ type Image struct {
 // String names the place of the image in the Pod.
 func (i Image) String() string { return string(i.List) + " " + i.Name }
 
+// brief names the place in at most so many bytes of ASCII, whatever it is called.
+func (i Image) brief(most int) string {
+	return bound(string(i.List)+" "+clip(i.Name, most), most)
+}
+
 // Images returns every image that a Pod names.
 func Images(spec *corev1.PodSpec) []Image {
 	out := make([]Image, 0, len(spec.Containers)+len(spec.InitContainers)+len(spec.EphemeralContainers))

@@ -29,11 +29,11 @@ func (d Decision) Message() string {
 		return ""
 	}
 	if d.Refusal != nil {
-		return bound(fmt.Sprintf("%s: %s", d.Refusal.Reason, ascii(d.Refusal.Detail)), maxLine)
+		return bound(fmt.Sprintf("%s: %s", d.Refusal.Reason, clip(d.Refusal.Detail, maxLine)), maxLine)
 	}
 	refused := d.refused()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %s refused", len(refused), plural(len(d.Images), "image"))
+	fmt.Fprintf(&b, "%d of %s refused: %s", len(refused), plural(len(d.Images), "image"), d.headline())
 	last := d.explain(refused)
 	for n, j := range refused {
 		text := j.explain()
@@ -50,6 +50,20 @@ func (d Decision) Message() string {
 	}
 	b.WriteString(last)
 	return b.String()
+}
+
+// headline names the first few reasons: of an Event, kubectl shows the first line alone.
+func (d Decision) headline() string {
+	const most = 3
+	all := d.Reasons()
+	var out []string
+	for _, r := range all[:min(len(all), most)] {
+		out = append(out, string(r))
+	}
+	if len(all) > most {
+		out = append(out, "...")
+	}
+	return strings.Join(out, ", ")
 }
 
 // refused returns the refused images, those with a violation before those that could not be judged.
@@ -82,7 +96,7 @@ func (j Judged) explain() string {
 			fmt.Fprintf(&b, "\n  and %s more with this image", plural(len(j.Images)-places, "container"))
 			break
 		}
-		fmt.Fprintf(&b, "\n  %s: %s", bound(ascii(img.String()), 120), j.name())
+		fmt.Fprintf(&b, "\n  %s: %s", img.brief(maxPlace), j.name())
 	}
 	if len(j.Verdicts) != j.Expected {
 		fmt.Fprintf(&b, "\n    %s: it was not judged by every policy", policy.InternalError)
@@ -95,7 +109,7 @@ func (j Judged) explain() string {
 		}
 		fmt.Fprintf(&b, "\n    %s", label(v))
 		for _, r := range v.Failing() {
-			fmt.Fprintf(&b, "\n      %s", bound(fmt.Sprintf("%-16s %s: %s", r.Requirement, r.Reason, ascii(r.Detail)), maxLine))
+			fmt.Fprintf(&b, "\n      %s", bound(fmt.Sprintf("%-16s %s: %s", r.Requirement, r.Reason, clip(r.Detail, maxLine)), maxLine))
 		}
 		for _, r := range v.Results {
 			if r.Outcome.Passes() {
@@ -115,7 +129,7 @@ func outcomeRank(o policy.Outcome) int {
 
 // name returns the image as written, with the digest that was judged where it doesn't say it itself.
 func (j Judged) name() string {
-	s := bound(ascii(j.Written), maxLine)
+	s := clip(j.Written, maxLine)
 	if j.Digest == (v1.Hash{}) || strings.Contains(j.Written, "@") {
 		return s
 	}
@@ -146,45 +160,29 @@ func (d Decision) explain(refused []Judged) string {
 
 // Warnings returns what the author of an allowed request should see, one line for each image and requirement.
 func (d Decision) Warnings() []string {
-	var lines []string
-	add := func(line string) {
-		line = bound(line, maxWarning)
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
+	var lines warnings
 	for _, j := range d.Images {
 		where := ""
 		if len(j.Images) > 0 {
-			where = bound(ascii(j.Images[0].String()), 48)
+			where = j.Images[0].brief(48)
 		}
 		for _, v := range j.Verdicts {
 			if v.Mode == policy.Warn {
 				for _, r := range v.Failing() {
-					add(fmt.Sprintf("%s: %s: %s %s: %s", where, label(v), r.Requirement, r.Reason, ascii(r.Detail)))
+					lines.add(func() string {
+						return fmt.Sprintf("%s: %s: %s %s: %s", where, label(v), r.Requirement, r.Reason, clip(r.Detail, maxWarning))
+					})
 				}
 			}
 			if v.Mode == policy.Audit || j.Refused() {
 				continue // who is refused has the message
 			}
 			for _, w := range v.Warnings {
-				add(fmt.Sprintf("%s: %s: %s", where, w.Reason, ascii(w.Text)))
+				lines.add(func() string { return fmt.Sprintf("%s: %s: %s", where, w.Reason, clip(w.Text, maxWarning)) })
 			}
 		}
 	}
-	return within(lines, maxWarnings)
-}
-
-// within keeps the lines that fit and counts the rest.
-func within(lines []string, most int) []string {
-	total := 0
-	for i, l := range lines {
-		total += len(l)
-		if total > most-maxWarning && i < len(lines)-1 {
-			return append(lines[:i:i], fmt.Sprintf("and %d more warnings", len(lines)-i))
-		}
-	}
-	return lines
+	return lines.all()
 }
 
 func plural(n int, what string) string {
@@ -201,6 +199,9 @@ func bound(s string, most int) string {
 	}
 	return s[:most-3] + "..."
 }
+
+// clip shortens a text of others visibly before anything is made of it, and makes it ASCII.
+func clip(s string, most int) string { return ascii(bound(s, most)) }
 
 // ascii replaces what a terminal could be tricked by (CVE-2021-25743): all but printable ASCII.
 func ascii(s string) string {

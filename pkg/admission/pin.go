@@ -28,8 +28,9 @@ type Pinned struct {
 	Unresolved *verify.FetchError
 }
 
-// Pin resolves the tags that policies want pinned. It asks no registry about an image that no such policy matches. What can't be told
-// is left out: nothing rests on it, for whatever is a tag still is judged as a tag.
+// Pin resolves the tags that policies want pinned, whatever Pinning says: it is asked where the webhook object is installed, and
+// around a change of that the one is there before or after the other. It asks no registry about an image that no such policy
+// matches. What can't be told is left out: nothing rests on it, for whatever is a tag still is judged as a tag.
 func (e *Evaluator) Pin(ctx context.Context, q Query) (out []Pinned) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -37,7 +38,7 @@ func (e *Evaluator) Pin(ctx context.Context, q Query) (out []Pinned) {
 			out = nil
 		}
 	}()
-	if !e.Pinning || q.Namespace == "" || len(q.Images) > MaxImages {
+	if q.Namespace == "" || len(q.Images) > MaxImages {
 		return nil
 	}
 	set, err := e.Policies.Set(ctx, q.Namespace)
@@ -187,24 +188,22 @@ func patches(places []place, pins []Pinned) []jsonpatch.JsonPatchOperation {
 // pinAnnotations tells the API server's audit log what was pinned, and what could not be.
 func pinAnnotations(places []place, pins []Pinned) map[string]string {
 	out := map[string]string{}
-	put := func(key, text string) {
-		if have := out[key]; have != "" {
-			text = have + " " + text
-		}
-		out[key] = bound(text, maxAnnotation)
-	}
+	pinned, unresolved := annotation{sep: " "}, annotation{sep: " "}
 	for _, p := range pins {
 		for _, at := range places {
 			if at.Reference != p.Written {
 				continue
 			}
 			if to, err := p.Reference(); err == nil {
-				put("pinned", fmt.Sprintf("%s/%s=%s", at.List, ascii(at.Name), ascii(to)))
+				pinned.add(func() string { return fmt.Sprintf("%s/%s=%s", at.List, clip(at.Name, maxPlace), ascii(to)) })
 			} else {
-				put("unresolved", fmt.Sprintf("%s/%s=%s", at.List, ascii(at.Name), ascii(p.Written)))
+				unresolved.add(func() string { return fmt.Sprintf("%s/%s=%s", at.List, clip(at.Name, maxPlace), ascii(p.Written)) })
 			}
 		}
 	}
+	put := func(key string, a *annotation) { a.put(out, key) }
+	put("pinned", &pinned)
+	put("unresolved", &unresolved)
 	return out
 }
 
@@ -214,23 +213,51 @@ const (
 	wordUnresolved = "unresolved"
 )
 
-// describePins tells the log what was pinned, and what could not be.
+// describePins tells the log what was pinned, and what could not be, which goes first where there isn't room for both.
 func describePins(rec *Record, places []place, pins []Pinned) {
-	rec.Decision = wordPinned
+	rec.Decision, rec.Reasons = wordPinned, []string{}
 	for _, p := range pins {
-		img := ImageRecord{Image: ascii(p.Written)}
-		if p.Digest != (v1.Hash{}) {
-			img.Digest = p.Digest.String()
-		}
-		for _, at := range places {
-			if at.Reference == p.Written {
-				img.Places = append(img.Places, ascii(at.String()))
-			}
-		}
-		rec.Images = append(rec.Images, img)
 		if p.Unresolved != nil {
-			rec.Decision, rec.Detail = wordUnresolved, bound(ascii(p.Unresolved.Error()), maxLine)
+			rec.Decision, rec.Detail = wordUnresolved, clip(p.Unresolved.Error(), maxLine)
 			rec.Reasons = appendNew(rec.Reasons, string(policy.ReasonOf(p.Unresolved)))
 		}
 	}
+	left := rec.room()
+	var omitted omissions
+	images := make([]*ImageRecord, len(pins))
+	for _, word := range []string{wordUnresolved, wordPinned} {
+		for i, p := range pins {
+			if p.word() != word {
+				continue
+			}
+			j := Judged{Written: p.Written, Digest: p.Digest}
+			for _, at := range places {
+				if at.Reference == p.Written {
+					j.Images = append(j.Images, at.Image)
+				}
+			}
+			if cost := j.size(); cost > left {
+				omitted.add(Omission{Outcome: word})
+			} else {
+				left -= cost
+				img := j.describe(nil)
+				img.Refused = false // nor allowed: nothing is decided here
+				images[i] = &img
+			}
+		}
+	}
+	for _, img := range images {
+		if img != nil {
+			rec.Images = append(rec.Images, *img)
+		}
+	}
+	rec.Omitted = omitted.list
+}
+
+// word is what came of it.
+func (p Pinned) word() string {
+	if p.Digest == (v1.Hash{}) {
+		return wordUnresolved
+	}
+	return wordPinned
 }

@@ -131,26 +131,23 @@ func TestPinNeverRefusesAndAsksNothingAboutWhatIsNotItsOwn(t *testing.T) {
 	for what, tc := range map[string]struct {
 		pod      any
 		policies []*policy.Policy
-		off      bool
 		op       admissionv1.Operation
 	}{
-		"no policy matches":        {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "other.example/**", s)}},
-		"no policy at all":         {pod: pod("r.example/app:v1")},
-		"tags are allowed":         {pod: pod("r.example/app:v1"), policies: []*policy.Policy{signedBy(t, "**", s)}},
-		"tags are denied too":      {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "**", s), deny}},
-		"a digest":                 {pod: pod("r.example/app@" + verifytest.Digest("x").String()), policies: []*policy.Policy{pinning(t, "**", s)}},
-		"not a reference":          {pod: pod("../x", ""), policies: []*policy.Policy{pinning(t, "**", s)}},
-		"too many images":          {pod: pod(make([]string, 300)...), policies: []*policy.Policy{pinning(t, "**", s)}},
-		"no Pod":                   {pod: []byte(`null`), policies: []*policy.Policy{pinning(t, "**", s)}},
-		"no JSON":                  {pod: []byte(`{`), policies: []*policy.Policy{pinning(t, "**", s)}},
-		"the install pins nothing": {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "**", s)}, off: true},
-		"a deletion":               {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "**", s)}, op: admissionv1.Delete},
+		"no policy matches":   {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "other.example/**", s)}},
+		"no policy at all":    {pod: pod("r.example/app:v1")},
+		"tags are allowed":    {pod: pod("r.example/app:v1"), policies: []*policy.Policy{signedBy(t, "**", s)}},
+		"tags are denied too": {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "**", s), deny}},
+		"a digest":            {pod: pod("r.example/app@" + verifytest.Digest("x").String()), policies: []*policy.Policy{pinning(t, "**", s)}},
+		"not a reference":     {pod: pod("../x", ""), policies: []*policy.Policy{pinning(t, "**", s)}},
+		"too many images":     {pod: pod(make([]string, 300)...), policies: []*policy.Policy{pinning(t, "**", s)}},
+		"no Pod":              {pod: []byte(`null`), policies: []*policy.Policy{pinning(t, "**", s)}},
+		"no JSON":             {pod: []byte(`{`), policies: []*policy.Policy{pinning(t, "**", s)}},
+		"a deletion":          {pod: pod("r.example/app:v1"), policies: []*policy.Policy{pinning(t, "**", s)}, op: admissionv1.Delete},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newHub()
 			h.tag("r.example/app:v1", verifytest.Digest("v1"))
 			pins, rec := pinner(t, h, tc.policies...)
-			pins.Evaluator.Pinning = !tc.off
 			op := tc.op
 			if op == "" {
 				op = admissionv1.Create
@@ -161,6 +158,26 @@ func TestPinNeverRefusesAndAsksNothingAboutWhatIsNotItsOwn(t *testing.T) {
 				t.Errorf("allowed %t, patches %v, %d requests, secrets %v, records %v", resp.Allowed, resp.Patches, h.resolves, h.asked, rec.records)
 			}
 		})
+	}
+}
+
+// Turning pinning on and off changes the webhook object and the replicas at different moments: whoever is asked pins, or the Pods
+// between them would be refused.
+func TestWhoeverIsAskedToPinPins(t *testing.T) {
+	t.Parallel()
+	h, s, d := newHub(), verifytest.NewSigner(t, 1), verifytest.Digest("v1")
+	h.tag("r.example/app:v1", d)
+	h.Sign(s, d)
+	pins, _ := pinner(t, h, pinning(t, "**", s))
+	pins.Evaluator.Pinning = false
+	req := review(t, admissionv1.Create, pod("r.example/app:v1"), nil)
+	got := applied(t, req, pins.Handle(t.Context(), req))
+	if got.Spec.Containers[0].Image != "r.example/app:v1@"+d.String() {
+		t.Errorf("%+v", got.Spec.Containers)
+	}
+	// And what is pinned so is admitted by that replica, as it is by the others.
+	if d := pins.Evaluator.Decide(t.Context(), admission.Query{Namespace: "payments", Images: admission.Images(&got.Spec)}); !d.Allowed() {
+		t.Error(d.Message())
 	}
 }
 

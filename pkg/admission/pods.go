@@ -40,18 +40,23 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 		clock = time.Now
 	}
 	start := clock()
-	d := h.decide(ctx, req)
-	h.Recorder.Record(record(req, WebhookImages, d, start, clock().Sub(start)))
-	return respond(d)
+	var resp admission.Response
+	var rec Record
+	h.decide(ctx, req, func(d Decision) {
+		resp, rec = respond(d), record(req, WebhookImages, d, start, clock().Sub(start))
+	})
+	h.Recorder.Record(rec)
+	return resp
 }
 
-func (h *Pods) decide(ctx context.Context, req admission.Request) Decision {
+func (h *Pods) decide(ctx context.Context, req admission.Request, use func(Decision)) {
 	q, d := query(req)
 	if d != nil {
 		d.Namespace = req.Namespace
-		return *d
+		use(*d)
+		return
 	}
-	return h.Evaluator.Decide(ctx, q)
+	h.Evaluator.decideFor(ctx, q, use)
 }
 
 // query reads what is asked. It returns a decision where none need be made by policy: a request that can't be read is refused,
@@ -115,24 +120,26 @@ func respond(d Decision) admission.Response {
 // record describes a decision for the log.
 func record(req admission.Request, webhook string, d Decision, start time.Time, took time.Duration) Record {
 	rec := recordOf(req, webhook, start, took)
-	rec.Decision, rec.Images = d.Word(), d.Describe()
+	rec.Decision = d.Word()
 	for _, r := range d.Reasons() {
 		rec.Reasons = append(rec.Reasons, string(r))
 	}
 	if d.Refusal != nil {
-		rec.Detail = ascii(d.Refusal.Detail)
+		rec.Detail = clip(d.Refusal.Detail, maxDetail)
 	}
+	rec.Images, rec.Omitted = d.describe(rec.room())
 	return rec
 }
 
-// recordOf describes a request for the log.
+// recordOf describes a request for the log. At /pin nobody has checked what its object is called.
 func recordOf(req admission.Request, webhook string, start time.Time, took time.Duration) Record {
 	rec := Record{
-		Time: start.UTC(), UID: string(req.UID), Webhook: webhook, Operation: string(req.Operation), Resource: req.Resource.Resource,
-		Namespace: req.Namespace, Name: req.Name, User: req.UserInfo.Username, DryRun: req.DryRun != nil && *req.DryRun, Duration: took,
+		Time: start.UTC(), UID: bound(string(req.UID), maxName), Webhook: webhook, Operation: bound(string(req.Operation), maxName),
+		Resource: bound(req.Resource.Resource, maxName), Namespace: bound(req.Namespace, maxName), Name: bound(req.Name, maxName),
+		User: bound(req.UserInfo.Username, maxUser), DryRun: req.DryRun != nil && *req.DryRun, Duration: took,
 	}
 	if req.SubResource != "" {
-		rec.Resource += "/" + req.SubResource
+		rec.Resource += "/" + bound(req.SubResource, maxName)
 	}
 	return rec
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -46,7 +47,7 @@ func (h *Policies) Handle(_ context.Context, req admission.Request) admission.Re
 	resp, d := h.answer(req)
 	rec := record(req, WebhookPolicies, d, start, clock().Sub(start))
 	if resp.Allowed {
-		rec.Decision, rec.Reasons = "allowed", nil
+		rec.Decision, rec.Reasons = "allowed", []string{}
 	}
 	h.Recorder.Record(rec)
 	return resp
@@ -66,30 +67,37 @@ func (h *Policies) answer(req admission.Request) (admission.Response, Decision) 
 	}
 	problems, warnings := h.Check(req.Object.Raw)
 	for i, w := range warnings {
-		warnings[i] = bound(ascii(w), maxWarning)
+		warnings[i] = clip(w, maxWarning)
 	}
 	if len(problems) == 0 {
 		resp := admission.Allowed("")
-		resp.Warnings = within(warnings, maxWarnings)
+		resp.Warnings = within(warnings)
 		resp.AuditAnnotations = map[string]string{"decision": "allowed"}
 		return resp, Decision{Unchanged: true}
 	}
-	var b strings.Builder
-	b.WriteString(string(policy.InvalidPolicy) + ": this policy could not be used")
-	for _, p := range problems {
-		line := "\n  " + bound(ascii(p), maxLine)
-		if b.Len()+len(line) > maxMessage-maxLine {
-			b.WriteString("\n  and more")
-			break
-		}
-		b.WriteString(line)
-	}
-	d := Refuse(policy.InvalidPolicy, strings.Join(problems, "; "))
+	text := listed(problems)
+	d := Refuse(policy.InvalidPolicy, strings.Join(text, "; "))
 	resp := admission.Denied("")
-	resp.Result.Message, resp.Result.Code = b.String(), http.StatusForbidden
+	resp.Result.Message = string(policy.InvalidPolicy) + ": this policy could not be used\n  " + strings.Join(text, "\n  ")
+	resp.Result.Code = http.StatusForbidden
 	resp.AuditAnnotations = d.Annotations()
-	resp.Warnings = within(warnings, maxWarnings)
+	resp.Warnings = within(warnings)
 	return resp, d
+}
+
+// listed returns the problems that fit into a refusal, each in a line.
+func listed(problems []string) []string {
+	const heading, between = 64, 3
+	var out []string
+	left := maxMessage - heading - maxLine
+	for i, p := range problems {
+		line := clip(p, maxLine)
+		if left -= len(line) + between; left < 0 {
+			return append(out, fmt.Sprintf("and %d more", len(problems)-i))
+		}
+		out = append(out, line)
+	}
+	return out
 }
 
 // specUnchanged tells that an update leaves the spec as it is: labels, finalizers and the like can be changed on an object that

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/hashicorp/golang-lru/v2/expirable"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,8 +19,16 @@ const (
 	secretHold = 60 * time.Second
 	// secretsHeld bounds the pull secrets held: one or two for each namespace of a large cluster.
 	secretsHeld = 4096
+	// secretBytesHeld bounds their bytes, as they were read: 4,096 of the usual size, where as many of
+	// the largest would be 256 MiB.
+	secretBytesHeld = 16 << 20
+	// maxPullSecret bounds the docker config of one pull secret, in bytes. Real ones hold a handful of registries, in some KiB; whoever
+	// may write Secrets could have a Pod's be 32 MiB in all.
+	maxPullSecret = 64 << 10
 	// maxPullSecrets bounds the pull secrets of one Pod; each is a read and a login.
 	maxPullSecrets = 32
+	// maxSecretName bounds the name of one, in bytes, as Kubernetes does (RFC 1123 subdomains).
+	maxSecretName = 253
 )
 
 // SecretReader gives Registries by the Secrets that Pods name, read live from the Pod's own namespace and from no other. C is
@@ -30,19 +37,19 @@ type SecretReader[C any] struct {
 	read  client.Reader
 	parse func(dockerConfig []byte) (C, error)
 	open  func(ctx context.Context, credentials []C, repository name.Repository) (Registry, error)
-	held  *expirable.LRU[types.NamespacedName, C]
+	held  *held[C]
 }
 
 // NewSecretReader returns Registries that read pull secrets with read, which must not be a cache (Secrets are never listed or
 // watched), and open a Registry with what parse makes of them; no credentials are anonymous.
 func NewSecretReader[C any](read client.Reader, parse func([]byte) (C, error), open func(context.Context, []C, name.Repository) (Registry, error)) *SecretReader[C] {
-	return &SecretReader[C]{read: read, parse: parse, open: open, held: expirable.NewLRU[types.NamespacedName, C](secretsHeld, nil, secretHold)}
+	return &SecretReader[C]{read: read, parse: parse, open: open, held: newHeld[C](secretsHeld, secretBytesHeld, secretHold)}
 }
 
 // Open implements Registries. A Secret that isn't there is passed over, as the kubelet does; one that can't be read is an error.
 func (s *SecretReader[C]) Open(ctx context.Context, namespace string, pullSecrets []string) (Opener, error) {
-	if len(pullSecrets) > maxPullSecrets {
-		return nil, fmt.Errorf("%d imagePullSecrets: at most %d", len(pullSecrets), maxPullSecrets)
+	if err := checkPullSecrets(pullSecrets); err != nil {
+		return nil, err
 	}
 	var credentials []C
 	for _, secret := range pullSecrets {
@@ -67,7 +74,7 @@ func (s *SecretReader[C]) Secret(ctx context.Context, namespace, secret string) 
 }
 
 func (s *SecretReader[C]) secret(ctx context.Context, at types.NamespacedName) (c C, ok bool, err error) {
-	if c, ok := s.held.Get(at); ok {
+	if c, ok := s.held.get(at); ok {
 		return c, true, nil
 	}
 	var secret corev1.Secret
@@ -86,9 +93,25 @@ func (s *SecretReader[C]) secret(ctx context.Context, at types.NamespacedName) (
 	default:
 		return c, false, nil // the kubelet pulls with no other type
 	}
+	if len(data) > maxPullSecret {
+		return c, false, fmt.Errorf("the docker config of Secret %s has %d bytes: at most %d are read; leave in it the registries that are pulled from", at, len(data), maxPullSecret)
+	}
 	if c, err = s.parse(data); err != nil {
 		return c, false, fmt.Errorf("is no docker config: %w", err)
 	}
-	s.held.Add(at, c)
+	s.held.put(at, c, len(data))
 	return c, true, nil
+}
+
+// checkPullSecrets holds the bounds of the names of a Pod's pull secrets, or a ServiceAccount's.
+func checkPullSecrets(names []string) error {
+	if len(names) > maxPullSecrets {
+		return fmt.Errorf("%d imagePullSecrets: at most %d", len(names), maxPullSecrets)
+	}
+	for _, n := range names {
+		if len(n) > maxSecretName {
+			return fmt.Errorf("imagePullSecrets: a name of %d bytes, which no Secret has: at most %d", len(n), maxSecretName)
+		}
+	}
+	return nil
 }

@@ -97,3 +97,73 @@ func TestRow58_PullSecretsAreThoseThePodNamesInItsOwnNamespace(t *testing.T) {
 		t.Errorf("a Secret that can't be read is passed over: %v", err)
 	}
 }
+
+func TestADockerConfigOverTheBoundIsRefusedUnread(t *testing.T) {
+	t.Parallel()
+	reader := &secrets{by: map[client.ObjectKey]*corev1.Secret{}}
+	for what, bytes := range map[string]int{"fits": 64 << 10, "large": 64<<10 + 1} {
+		s := pullSecret("a", what, corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey, strings.Repeat("x", bytes))
+		reader.by[client.ObjectKeyFromObject(s)] = s
+	}
+	parsed := 0
+	parse := func(b []byte) (int, error) { parsed++; return len(b), nil }
+	r := admission.NewSecretReader(reader, parse, func(context.Context, []int, name.Repository) (admission.Registry, error) { return nil, nil })
+	if _, err := r.Open(t.Context(), "a", []string{"fits"}); err != nil || parsed != 1 {
+		t.Errorf("%v, parsed %d", err, parsed)
+	}
+	_, err := r.Open(t.Context(), "a", []string{"large"})
+	_, of := r.Secret(t.Context(), "a", "large")
+	for _, err := range []error{err, of} {
+		if err == nil || !strings.Contains(err.Error(), "Secret a/large has 65537 bytes: at most 65536") || parsed != 1 {
+			t.Errorf("%v, parsed %d", err, parsed)
+		}
+	}
+}
+
+func TestNoSecretIsAskedForByANameThatNoneHas(t *testing.T) {
+	t.Parallel()
+	reader := &secrets{by: map[client.ObjectKey]*corev1.Secret{}}
+	r := admission.NewSecretReader(reader, func([]byte) (int, error) { return 0, nil },
+		func(context.Context, []int, name.Repository) (admission.Registry, error) { return nil, nil })
+	for bytes, refused := range map[int]bool{253: false, 254: true, 2 << 20: true} {
+		reader.reads = nil
+		_, err := r.Open(t.Context(), "a", []string{strings.Repeat("n", bytes)})
+		if (err != nil) != refused || (len(reader.reads) == 0) != refused {
+			t.Errorf("%d bytes: %v, %d reads", bytes, err, len(reader.reads))
+		}
+		if err != nil && len(err.Error()) > 200 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	}
+}
+
+// account is a client.Reader that has one ServiceAccount.
+type account struct {
+	client.Reader
+	secrets []string
+}
+
+func (a account) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	for _, s := range a.secrets {
+		sa := into.(*corev1.ServiceAccount)
+		sa.ImagePullSecrets = append(sa.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+	}
+	return nil
+}
+
+func TestAServiceAccountsPullSecretsAreBoundedAsAPods(t *testing.T) {
+	t.Parallel()
+	for what, tc := range map[string]struct {
+		secrets []string
+		err     string
+	}{
+		"as many as there may be": {slices.Repeat([]string{"s"}, 32), ""},
+		"one more":                {slices.Repeat([]string{"s"}, 33), "ServiceAccount robot: 33 imagePullSecrets: at most 32"},
+		"a name that none has":    {[]string{strings.Repeat("s", 254)}, "254 bytes"},
+	} {
+		got, err := admission.NewServiceAccountReader(account{secrets: tc.secrets}).PullSecrets(t.Context(), "a", "robot")
+		if (err == nil) != (tc.err == "") || err == nil && len(got) != len(tc.secrets) || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %d names, %v", what, len(got), err)
+		}
+	}
+}

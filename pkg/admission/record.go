@@ -1,8 +1,8 @@
 package admission
 
 import (
-	"fmt"
-	"strings"
+	"math"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -10,86 +10,25 @@ import (
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// maxAnnotation bounds one audit annotation, in bytes: an audit event is one line of a log.
-const maxAnnotation = 8 << 10
+const (
+	// maxRecord bounds a Record as JSON, in bytes: a line of the decision log, as collectors of logs take them, and some hundred
+	// verdicts. A review of a few KiB may have ten thousand.
+	maxRecord = 64 << 10
+	// maxAnnotation bounds one audit annotation, in bytes: an audit event is one line of a log.
+	maxAnnotation = 8 << 10
+	// maxOmissions bounds the kinds of results that are counted apart in Omitted: there are seldom more than ten.
+	maxOmissions = 32
+	// maxDetail bounds one text of a Record, in bytes: a whole refusal.
+	maxDetail = maxMessage
+	// maxPlace bounds where an image stands, in bytes: names of Kubernetes have up to 63, but at /pin they have not been checked.
+	maxPlace = 120
+	// maxName bounds a name of the request, in bytes: as Kubernetes bounds names.
+	maxName = 256
+	// maxUser bounds the name of who asked, in bytes: identity providers' are long.
+	maxUser = 1 << 10
+)
 
-// Annotations returns what the API server's audit log is to carry, by key; the API server puts the webhook's name before each.
-//
-//	decision  allowed, refused or unchanged
-//	images    PLACE/NAME=REFERENCE@DIGEST, separated by spaces
-//	policies  NAME=POLICY-DIGEST of each policy that judged, separated by spaces
-//	reasons   the distinct reasons, separated by commas
-func (d Decision) Annotations() map[string]string {
-	out := map[string]string{"decision": d.Word()}
-	var images, policies, reasons []string
-	for _, j := range d.Images {
-		for _, img := range j.Images {
-			images = append(images, fmt.Sprintf("%s/%s=%s", img.List, ascii(img.Name), j.name()))
-		}
-		for _, v := range j.Verdicts {
-			if v.Policy == (policy.Name{}) {
-				continue
-			}
-			p := v.Policy.String()
-			if v.Digest != "" {
-				p += "=" + v.Digest
-			}
-			policies = appendNew(policies, p)
-		}
-		if j.stale() {
-			out["stale"] = "true"
-		}
-	}
-	for _, r := range d.Reasons() {
-		reasons = append(reasons, string(r))
-	}
-	put := func(key string, values []string, sep string) {
-		if len(values) > 0 {
-			out[key] = joinWithin(values, sep, maxAnnotation)
-		}
-	}
-	put("images", images, " ")
-	put("policies", policies, " ")
-	put("reasons", reasons, ",")
-	return out
-}
-
-func (j Judged) stale() bool {
-	for _, v := range j.Verdicts {
-		if v.Stale {
-			return true
-		}
-	}
-	return false
-}
-
-func appendNew(list []string, s string) []string {
-	for _, x := range list {
-		if x == s {
-			return list
-		}
-	}
-	return append(list, s)
-}
-
-// joinWithin joins what fits and counts the rest.
-func joinWithin(values []string, sep string, most int) string {
-	const room = 32
-	var b strings.Builder
-	for i, v := range values {
-		if b.Len()+len(sep)+len(v) > most-room {
-			fmt.Fprintf(&b, "%sand-%d-more", sep, len(values)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteString(sep)
-		}
-		b.WriteString(v)
-	}
-	return b.String()
-}
-
-// Record is one decision for the decision log: it has all that an auditor asks for, and no secret.
+// Record is one decision for the decision log: it has all that an auditor asks for, and no secret. As JSON it has at most 64 KiB.
 type Record struct {
 	Time      time.Time     `json:"time"`
 	UID       string        `json:"uid"`
@@ -104,7 +43,9 @@ type Record struct {
 	Reasons   []string      `json:"reasons"`
 	Detail    string        `json:"detail,omitempty"`
 	Images    []ImageRecord `json:"images,omitempty"`
-	Duration  time.Duration `json:"durationNanoseconds"`
+	// Omitted counts what Images has no room for: what passes is left out first.
+	Omitted  []Omission    `json:"omitted,omitempty"`
+	Duration time.Duration `json:"durationNanoseconds"`
 }
 
 // ImageRecord is what came of one image.
@@ -134,33 +75,206 @@ type ResultRecord struct {
 	Detail      string `json:"detail,omitempty"`
 }
 
-// Describe turns a decision's images into records, for the decision log and for `pratique verify -o json`.
-func (d Decision) Describe() []ImageRecord {
-	out := make([]ImageRecord, 0, len(d.Images))
-	for _, j := range d.Images {
-		rec := ImageRecord{Image: ascii(j.Written), Refused: j.Refused(), Stale: j.stale()}
-		if j.Digest != (v1.Hash{}) {
-			rec.Digest = j.Digest.String()
-		}
-		for _, img := range j.Images {
-			rec.Places = append(rec.Places, ascii(img.String()))
-		}
-		for _, v := range j.Verdicts {
-			vr := VerdictRecord{Policy: v.Policy.String(), PolicyDigest: v.Digest, Mode: v.Mode.String(), Outcome: v.Outcome().String()}
-			for _, r := range v.Results {
-				vr.Results = append(vr.Results, ResultRecord{r.Requirement, r.Outcome.String(), string(r.Reason), ascii(r.Detail)})
-			}
-			for _, w := range v.Warnings {
-				vr.Results = append(vr.Results, ResultRecord{"warning", policy.Exempt.String(), string(w.Reason), ascii(w.Text)})
-			}
-			rec.Verdicts = append(rec.Verdicts, vr)
-		}
-		out = append(out, rec)
-	}
-	return out
+// Omission is how many results of one kind are left out of a Record, or of /pin how many images. One that has nothing but a
+// Count is of all the kinds that are not told apart.
+type Omission struct {
+	Requirement string `json:"requirement,omitempty"`
+	Mode        string `json:"mode,omitempty"`
+	Outcome     string `json:"outcome,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+	Count       int    `json:"count"`
 }
 
 // Recorder keeps decisions: the log and the metrics. Record must not block.
 type Recorder interface {
 	Record(Record)
+}
+
+// Describe turns all of a decision's images into records, as `pratique verify -o json` prints them.
+func (d Decision) Describe() []ImageRecord {
+	out, _ := d.describe(math.MaxInt)
+	return out
+}
+
+// describe turns a decision's images into records of at most so many bytes of JSON, and counts what that has no room for. What
+// refuses goes first, then what fails otherwise, then what passes; they stand in the order of the decision all the same. Nothing
+// is built that is then left out.
+func (d Decision) describe(most int) ([]ImageRecord, []Omission) {
+	var omitted omissions
+	chosen := make([][]int, len(d.Images)) // the verdicts, by image; nil where the image is left out
+	for rank := range ranks {
+		for i, j := range d.Images {
+			if len(j.Verdicts) == 0 && rank == 0 {
+				chosen[i], most = []int{}, most-j.size()
+			}
+			for k, v := range j.Verdicts {
+				if rankOf(v) != rank {
+					continue
+				}
+				cost := leastSize(v)
+				if cost <= most {
+					if cost = verdictSize(v); chosen[i] == nil {
+						cost += j.size()
+					}
+				}
+				if cost > most {
+					omitted.verdict(v)
+					continue
+				}
+				chosen[i], most = append(chosen[i], k), most-cost
+			}
+		}
+	}
+	var out []ImageRecord
+	for i, j := range d.Images {
+		if chosen[i] == nil {
+			continue
+		}
+		slices.Sort(chosen[i])
+		out = append(out, j.describe(chosen[i]))
+	}
+	return out, omitted.list
+}
+
+// ranks is how many ranks of verdicts there are, the worst first.
+const ranks = 3
+
+func rankOf(v policy.Verdict) int {
+	switch {
+	case v.Outcome().Passes():
+		return 2
+	case v.Mode != policy.Enforce:
+		return 1
+	}
+	return 0
+}
+
+// describe turns an image with some of its verdicts into a record.
+func (j Judged) describe(verdicts []int) ImageRecord {
+	rec := ImageRecord{Image: clip(j.Written, maxLine), Refused: j.Refused(), Stale: j.stale()}
+	if j.Digest != (v1.Hash{}) {
+		rec.Digest = j.Digest.String()
+	}
+	for _, img := range j.Images {
+		rec.Places = append(rec.Places, img.brief(maxPlace))
+	}
+	for _, k := range verdicts {
+		v := j.Verdicts[k]
+		vr := VerdictRecord{Policy: v.Policy.String(), PolicyDigest: v.Digest, Mode: v.Mode.String(), Outcome: v.Outcome().String()}
+		for _, r := range v.Results {
+			vr.Results = append(vr.Results, ResultRecord{r.Requirement, r.Outcome.String(), string(r.Reason), clip(r.Detail, maxDetail)})
+		}
+		for _, w := range v.Warnings {
+			vr.Results = append(vr.Results, ResultRecord{requirementWarning, policy.Exempt.String(), string(w.Reason), clip(w.Text, maxDetail)})
+		}
+		rec.Verdicts = append(rec.Verdicts, vr)
+	}
+	return rec
+}
+
+// requirementWarning is what a warning is called where a requirement is.
+const requirementWarning = "warning"
+
+func (j Judged) stale() bool {
+	return slices.ContainsFunc(j.Verdicts, func(v policy.Verdict) bool { return v.Stale })
+}
+
+// omissions counts results that are left out, by their kinds.
+type omissions struct {
+	list []Omission
+	at   map[Omission]int
+}
+
+// add counts one of a kind, which is an Omission without a Count.
+func (o *omissions) add(kind Omission) {
+	if len(o.list) >= maxOmissions {
+		if _, known := o.at[kind]; !known {
+			kind = Omission{}
+		}
+	}
+	i, known := o.at[kind]
+	if !known {
+		if o.at == nil {
+			o.at = map[Omission]int{}
+		}
+		i = len(o.list)
+		o.at[kind], o.list = i, append(o.list, kind)
+	}
+	o.list[i].Count++
+}
+
+func (o *omissions) verdict(v policy.Verdict) {
+	mode := v.Mode.String()
+	for _, r := range v.Results {
+		o.add(Omission{Requirement: r.Requirement, Mode: mode, Outcome: r.Outcome.String(), Reason: string(r.Reason)})
+	}
+	for _, w := range v.Warnings {
+		o.add(Omission{Requirement: requirementWarning, Mode: mode, Outcome: policy.Exempt.String(), Reason: string(w.Reason)})
+	}
+}
+
+// What the JSON of each part has at most besides its strings: field names, fixed words and punctuation, in bytes.
+const (
+	headerSize   = 512
+	omissionSize = 192
+	imageSize    = 256
+	verdictFixed = 128
+	resultSize   = 128
+)
+
+// room is how many bytes of JSON a Record has left for its images.
+func (r Record) room() int {
+	left := maxRecord - headerSize - (maxOmissions+1)*omissionSize
+	for _, s := range []string{r.UID, r.Webhook, r.Operation, r.Resource, r.Namespace, r.Name, r.User, r.Decision, r.Detail} {
+		left -= jsonSize(s)
+	}
+	for _, s := range r.Reasons {
+		left -= jsonSize(s) + 1
+	}
+	return left
+}
+
+func (j Judged) size() int {
+	n := imageSize + jsonSize(clip(j.Written, maxLine))
+	for _, img := range j.Images {
+		n += jsonSize(img.brief(maxPlace)) + 1
+	}
+	return n
+}
+
+// leastSize is what verdictSize is at least, without looking at every byte.
+func leastSize(v policy.Verdict) int {
+	n := verdictFixed
+	for _, r := range v.Results {
+		n += resultSize + min(len(r.Detail), maxDetail)
+	}
+	for _, w := range v.Warnings {
+		n += resultSize + min(len(w.Text), maxDetail)
+	}
+	return n
+}
+
+func verdictSize(v policy.Verdict) int {
+	n := verdictFixed + jsonSize(v.Policy.Namespace) + jsonSize(v.Policy.Name) + jsonSize(v.Digest)
+	for _, r := range v.Results {
+		n += resultSize + jsonSize(r.Requirement) + jsonSize(clip(r.Detail, maxDetail))
+	}
+	for _, w := range v.Warnings {
+		n += resultSize + jsonSize(clip(w.Text, maxDetail))
+	}
+	return n
+}
+
+// jsonSize is how many bytes a string has at most as JSON, with whatever encoding/json escapes.
+func jsonSize(s string) int {
+	n := len(s) + 2
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			n++
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&':
+			n += 5
+		}
+	}
+	return n
 }

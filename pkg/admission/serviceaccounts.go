@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/hashicorp/golang-lru/v2/expirable"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,21 +13,24 @@ import (
 // accountsHeld bounds the ServiceAccounts held: one or two for each namespace of a large cluster.
 const accountsHeld = 4096
 
+// accountBytesHeld bounds the bytes of their pull secrets' names: one or two names each, where 32 of the longest would be 32 MiB.
+const accountBytesHeld = 4 << 20
+
 // ServiceAccountReader gives the pull secrets of ServiceAccounts, each read by its name and held for a minute, as Secrets are.
 type ServiceAccountReader struct {
 	read client.Reader
-	held *expirable.LRU[types.NamespacedName, []string]
+	held *held[[]string]
 }
 
 // NewServiceAccountReader returns ServiceAccounts that are read with read, which need be no cache.
 func NewServiceAccountReader(read client.Reader) *ServiceAccountReader {
-	return &ServiceAccountReader{read: read, held: expirable.NewLRU[types.NamespacedName, []string](accountsHeld, nil, secretHold)}
+	return &ServiceAccountReader{read: read, held: newHeld[[]string](accountsHeld, accountBytesHeld, secretHold)}
 }
 
 // PullSecrets implements ServiceAccounts.
 func (s *ServiceAccountReader) PullSecrets(ctx context.Context, namespace, serviceAccount string) ([]string, error) {
 	at := types.NamespacedName{Namespace: namespace, Name: serviceAccount}
-	if names, ok := s.held.Get(at); ok {
+	if names, ok := s.held.get(at); ok {
 		return names, nil
 	}
 	var account corev1.ServiceAccount
@@ -39,6 +41,13 @@ func (s *ServiceAccountReader) PullSecrets(ctx context.Context, namespace, servi
 		return nil, fmt.Errorf("its ServiceAccount %s could not be read: %w", serviceAccount, err)
 	}
 	names := PullSecrets(&corev1.PodSpec{ImagePullSecrets: account.ImagePullSecrets})
-	s.held.Add(at, names)
+	if err := checkPullSecrets(names); err != nil {
+		return nil, fmt.Errorf("its ServiceAccount %s: %w", serviceAccount, err)
+	}
+	bytes := 0
+	for _, n := range names {
+		bytes += len(n)
+	}
+	s.held.put(at, names, bytes)
 	return names, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -53,30 +54,38 @@ func (h *Templates) Handle(ctx context.Context, req admission.Request) admission
 		clock = time.Now
 	}
 	start := clock()
-	d := h.decide(ctx, req)
-	resp := respond(d)
-	rec := record(req, WebhookTemplates, d, start, clock().Sub(start))
-	if !d.Allowed() && !d.violated() {
-		resp = unjudged(d)
-		rec.Decision = wordUnjudged
-	}
+	var resp admission.Response
+	var rec Record
+	h.decide(ctx, req, func(d Decision, blank []Image) {
+		resp = respond(d)
+		rec = record(req, WebhookTemplates, d, start, clock().Sub(start))
+		if !d.Allowed() && !d.violated() {
+			resp = unjudged(d)
+			rec.Decision = wordUnjudged
+		}
+		if len(blank) > 0 {
+			resp.Warnings = within(append(blanks(blank), resp.Warnings...))
+		}
+	})
 	h.Recorder.Record(rec)
 	return resp
 }
 
-// decide judges the images of a template. A Refusal is of what could not be judged.
-func (h *Templates) decide(ctx context.Context, req admission.Request) Decision {
-	refuse := func(detail string) Decision {
-		d := Refuse(policy.InvalidRequest, detail)
+// decide judges the images of a template, but for those that are blank. A Refusal is of what could not be judged.
+func (h *Templates) decide(ctx context.Context, req admission.Request, use func(d Decision, blank []Image)) {
+	say := func(d Decision) {
 		d.Namespace = req.Namespace
-		return d
+		use(d, nil)
 	}
+	refuse := func(detail string) { say(Refuse(policy.InvalidRequest, detail)) }
 	spec, err := templateOf(req.Kind.Group, req.Kind.Kind, req.Object.Raw)
 	if err != nil {
-		return refuse(err.Error())
+		refuse(err.Error())
+		return
 	}
 	if spec == nil {
-		return Decision{Namespace: req.Namespace, Unchanged: true} // no template: it makes no Pods
+		say(Decision{Unchanged: true}) // no template: it makes no Pods
+		return
 	}
 	q := Query{Namespace: req.Namespace, Images: Images(spec), PullSecrets: PullSecrets(spec), Ahead: true}
 	if req.Operation == admissionv1.Update {
@@ -85,15 +94,47 @@ func (h *Templates) decide(ctx context.Context, req admission.Request) Decision 
 			q.Images = Changed(Images(old), q.Images)
 		}
 		if len(q.Images) == 0 {
-			return Decision{Namespace: req.Namespace, Unchanged: true}
+			say(Decision{Unchanged: true})
+			return
 		}
+	}
+	var blank []Image
+	if len(q.Images) <= MaxImages { // else none of them is judged
+		blank, q.Images = withoutBlank(q.Images)
+	}
+	if len(blank) > 0 && len(q.Images) == 0 {
+		say(Refuse(policy.NoImages, "its images are blank still"))
+		return
 	}
 	if len(q.PullSecrets) == 0 {
 		if q.PullSecrets, err = h.ServiceAccounts.PullSecrets(ctx, req.Namespace, serviceAccount(spec)); err != nil {
-			return refuse(err.Error())
+			refuse(err.Error())
+			return
 		}
 	}
-	return h.Evaluator.Decide(ctx, q)
+	h.Evaluator.decideFor(ctx, q, func(d Decision) { use(d, blank) })
+}
+
+// withoutBlank parts the images that a template leaves blank from the others. Kubernetes lets templates do so: something fills
+// them in, such as the image triggers of OpenShift, or else no Pod comes of it.
+func withoutBlank(images []Image) (blank, rest []Image) {
+	for _, i := range images {
+		if strings.TrimSpace(i.Reference) == "" {
+			blank = append(blank, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	return blank, rest
+}
+
+// blanks warns of images that are blank.
+func blanks(images []Image) []string {
+	var lines warnings
+	for _, i := range images {
+		lines.add(func() string { return i.brief(48) + ": not judged yet: its image is blank" })
+	}
+	return lines.all()
 }
 
 // serviceAccount is whose Secrets the API server will give to a Pod that names none.
@@ -140,7 +181,7 @@ func templateOf(group, kind string, raw []byte) (*corev1.PodSpec, error) {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(raw, &o)
 		found = o.Spec.JobTemplate.Spec.Template
 	default:
-		return nil, fmt.Errorf("this webhook knows no Pod template of a %s: mend the rules of its ValidatingWebhookConfiguration", ascii(kind))
+		return nil, fmt.Errorf("this webhook knows no Pod template of a %s: mend the rules of its ValidatingWebhookConfiguration", clip(kind, maxName))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the %s could not be read: %w", kind, err)
@@ -169,21 +210,22 @@ func unjudged(d Decision) admission.Response {
 	resp.AuditAnnotations["decision"] = wordUnjudged
 	var lines []string
 	if d.Refusal != nil {
-		lines = append(lines, bound(fmt.Sprintf("not judged yet, its Pods will be: %s: %s", d.Refusal.Reason, ascii(d.Refusal.Detail)), maxWarning))
+		lines = append(lines, bound(fmt.Sprintf("not judged yet: %s: %s", d.Refusal.Reason, clip(d.Refusal.Detail, maxWarning)), maxWarning))
 	}
 	for _, j := range d.refused() {
-		why := policy.InternalError
+		why := string(policy.InternalError)
 		for _, v := range j.Verdicts {
 			if f := v.Failing(); v.Mode == policy.Enforce && len(f) > 0 {
-				why = f[0].Reason
+				why = fmt.Sprintf("%s by %s: %s", f[0].Reason, label(v), clip(f[0].Detail, maxWarning))
+				break
 			}
 		}
 		where := ""
 		if len(j.Images) > 0 {
-			where = bound(ascii(j.Images[0].String()), 48) + ": "
+			where = j.Images[0].brief(48) + ": "
 		}
-		lines = append(lines, bound(fmt.Sprintf("%snot judged yet, its Pods will be: %s", where, why), maxWarning))
+		lines = append(lines, bound(fmt.Sprintf("%snot judged yet: %s", where, why), maxWarning))
 	}
-	resp.Warnings = within(append(lines, d.Warnings()...), maxWarnings)
+	resp.Warnings = within(append(lines, d.Warnings()...))
 	return resp
 }

@@ -124,7 +124,7 @@ func TestATemplateThatCanNotBeJudgedIsAWarning(t *testing.T) {
 		object    []byte
 		want      string
 	}{
-		"the registry is down":     {object: workload(t, "apps", "Deployment", 1, pod(signed).Spec), want: "container c0: not judged yet, its Pods will be: RegistryUnavailable"},
+		"the registry is down":     {object: workload(t, "apps", "Deployment", 1, pod(signed).Spec), want: "container c0: not judged yet: RegistryUnavailable"},
 		"a kind that nobody knows": {kind: "Rollout", object: []byte(`{}`), want: "knows no Pod template of a Rollout"},
 		"no object":                {object: []byte("null"), want: "no object"},
 		"not JSON":                 {object: []byte("{"), want: "could not be read"},
@@ -238,3 +238,54 @@ func TestWhatIsAboutEachPlatformIsAskedOfEachChild(t *testing.T) {
 type eachSigned struct{ policy.Requirement }
 
 func (eachSigned) Subject() policy.Subject { return policy.EachPlatform }
+
+func TestAnImageThatATemplateLeavesBlankIsNotJudged(t *testing.T) {
+	t.Parallel()
+	s, h := verifytest.NewSigner(t, 1), newHub()
+	good := verifytest.Digest("good")
+	h.Sign(s, good)
+	h.tag("r.example/app:good", good)
+	h.tag("r.example/app:bad", verifytest.Digest("bad"))
+	volume := pod("r.example/app:good").Spec
+	volume.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{}}}}
+	for what, tc := range map[string]struct {
+		spec     corev1.PodSpec
+		before   *corev1.PodSpec
+		allowed  bool
+		decision string
+		warns    string
+	}{
+		"a space, as OpenShift's triggers want":   {spec: pod(" ").Spec, allowed: true, decision: "unjudged", warns: "not judged yet: NoImages: its images are blank still"},
+		"nothing":                                 {spec: pod("", "\t").Spec, allowed: true, decision: "unjudged", warns: "blank still"},
+		"an image volume without a reference":     {spec: volume, allowed: true, decision: "allowed", warns: "volume data: not judged yet: its image is blank"},
+		"one is blank and the other bad":          {spec: pod("", "r.example/app:bad").Spec, decision: "refused", warns: "container c0: not judged yet: its image is blank"},
+		"it was blank and is bad":                 {spec: pod("r.example/app:bad").Spec, before: &pod("").Spec, decision: "refused"},
+		"it was good and is blank":                {spec: pod(" ").Spec, before: &pod("r.example/app:good").Spec, allowed: true, decision: "unjudged", warns: "blank still"},
+		"what is no reference isn't taken for it": {spec: pod(".").Spec, decision: "refused"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			handler := templates(t, h, pinning(t, "**", s))
+			op, before := admissionv1.Create, []byte(nil)
+			if tc.before != nil {
+				op, before = admissionv1.Update, workload(t, "apps", "Deployment", 1, *tc.before)
+			}
+			resp := handler.Handle(t.Context(), templateReview(t, op, "apps", "Deployment", workload(t, "apps", "Deployment", 1, tc.spec), before))
+			warned := strings.Join(resp.Warnings, "\n")
+			if resp.Allowed != tc.allowed || !strings.Contains(warned, tc.warns) || tc.warns == "" && warned != "" {
+				t.Errorf("allowed %t, warnings %q", resp.Allowed, resp.Warnings)
+			}
+			if rec := handler.Recorder.(*recorder).records; len(rec) != 1 || rec[0].Decision != tc.decision || resp.AuditAnnotations["decision"] != tc.decision {
+				t.Errorf("%+v, %v", rec, resp.AuditAnnotations)
+			}
+		})
+	}
+	// A Pod's are, and so is what somebody asks about.
+	handler := templates(t, h, pinning(t, "**", s))
+	if resp := (&admission.Pods{Evaluator: handler.Evaluator, Recorder: &recorder{}}).Handle(t.Context(), review(t, admissionv1.Create, pod("r.example/app:good", ""), nil)); resp.Allowed {
+		t.Error("a Pod with a blank image is allowed")
+	}
+	d := handler.Evaluator.Decide(t.Context(), admission.Query{Namespace: "payments", Images: containers(""), Ahead: true})
+	if d.Allowed() || d.Reasons()[0] != policy.InvalidReference {
+		t.Errorf("a blank question: %v", d.Reasons())
+	}
+}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -77,9 +78,13 @@ func (s Selection) Pins() bool {
 // open nothing; nor does a policy that only denies, or else the revocation of one digest would stop all that has no policy.
 func (s Set) Select(r Reference, digest v1.Hash) Selection {
 	var sel Selection
+	var closers []string
 	pick := func(policies []*Policy) (closes, matches bool) {
+		closers = nil
 		for _, p := range policies {
-			closes = closes || p.closes()
+			if p.closes() {
+				closes, closers = true, append(closers, p.Name.String())
+			}
 			switch p.Match(r, digest) {
 			case MatchNo:
 				continue
@@ -93,18 +98,29 @@ func (s Set) Select(r Reference, digest v1.Hash) Selection {
 		return closes, matches
 	}
 	clusterCloses, clusterMatches := pick(s.Cluster)
+	byCluster := closers
 	nsCloses, nsMatches := pick(s.Namespaced)
 	switch {
 	case clusterCloses && !clusterMatches:
-		sel.Unmatched = unmatched(Enforce, "no enforcing ClusterImagePolicy is about this image")
+		sel.Unmatched = unmatched(Enforce, "no enforcing ClusterImagePolicy is about this image"+closedBy(byCluster))
 	case clusterCloses:
 	case nsCloses && !nsMatches:
-		sel.Unmatched = unmatched(Enforce, "no enforcing ImagePolicy of the namespace is about this image")
+		sel.Unmatched = unmatched(Enforce, "no enforcing ImagePolicy of the namespace is about this image"+closedBy(closers))
 	case nsCloses:
 	default:
 		sel.Unmatched = s.open()
 	}
 	return sel
+}
+
+// closedBy says by which policies a namespace is closed, the first two, and the cure.
+func closedBy(names []string) string {
+	const most = 2
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return "; others are refused since " + text + ": name it there, or in a policy that allows it"
 }
 
 // closes tells whether a policy says which images may run, so that others may not.

@@ -110,6 +110,9 @@ func (c *cache) size() (bytes int64, entries int) {
 // entryOverhead is what the map and the list of an LRU add to an entry, in bytes, measured and rounded up.
 const entryOverhead = 512
 
+// childOverhead is what the strings of a child take beyond their length, in bytes: the text that a digest is a part of, and rounding.
+const childOverhead = 24
+
 // cost estimates the bytes that an entry holds on the heap.
 func cost(k key, f Findings) int64 {
 	n := entryOverhead + int64(unsafe.Sizeof(k)) + int64(len(k.repository)+len(k.digest)) + int64(unsafe.Sizeof(f))
@@ -117,7 +120,7 @@ func cost(k key, f Findings) int64 {
 		n += int64(unsafe.Sizeof(e)) + int64(len(e.subject.Hex)+len(e.source.Hex)+len(e.predicateType))
 	}
 	for _, c := range f.Children { // shared among authorities, and counted for each
-		n += int64(unsafe.Sizeof(c)) + int64(len(c.Digest.Hex)+len(c.Platform.OS)+len(c.Platform.Architecture)+len(c.Platform.Variant))
+		n += childOverhead + int64(unsafe.Sizeof(c)) + int64(len(c.Digest.Hex)+len(c.Platform.OS)+len(c.Platform.Architecture)+len(c.Platform.Variant))
 	}
 	for _, m := range f.Misses {
 		n += int64(unsafe.Sizeof(m)) + int64(len(m.Claimed)+len(m.Source.Hex))

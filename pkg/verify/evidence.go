@@ -83,6 +83,8 @@ type Findings struct {
 	ListedAt time.Time
 	// Stale says that the registry fails and Evidence is from before.
 	Stale bool
+	// inherited says that it was listed for other credentials: see Verifier.inherit.
+	inherited bool
 	// Index says that the image is an index of manifests, and Children which of them a node may run. Without a listing, neither is known.
 	Index    bool
 	Children []Child

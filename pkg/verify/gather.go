@@ -23,6 +23,8 @@ type gathered struct {
 	candidates []Candidate
 	misses     []Miss
 	unanswered []*FetchError
+	listed     bool             // what the image is, and so what is below it, was read
+	ours       error            // why the registry wasn't asked: that is no outage of it
 	lost       map[Place]bool   // places that failed to answer; PlaceManifest: all of them
 	unfetched  map[v1.Hash]bool // papers that are listed and could not be fetched
 
@@ -33,48 +35,49 @@ type gathered struct {
 // fetchesAtOnce bounds the papers of one image that are fetched side by side.
 const fetchesAtOnce = 16
 
+// question is what a flight is about: an image as one set of credentials sees it.
+type question struct {
+	repository string
+	digest     string
+	access     Access
+	always     bool
+}
+
+func questionOf(f Fetcher, image name.Digest, always bool) question {
+	return question{repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), always: always}
+}
+
 // gather lists and fetches the papers of an image and examines them for some authorities, once for all who ask at the same time. It goes on
-// when a caller leaves. It returns nil if all is known by the time that it begins: who missed what a gathering found, by coming
-// just before it was kept, doesn't make another; unless always.
+// when a caller leaves, until the last has. It returns nil if all is known by the time that it begins: who missed what a gathering found,
+// by coming just before it was kept, doesn't make another; unless always.
 func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, always bool) *gathered {
-	access := f.Access()
-	flight := fmt.Sprintf("%q %q %x %t", image.Context().Name(), image.DigestStr(), access, always)
-	work := context.WithoutCancel(ctx)
-	done := v.gathers.DoChan(flight, func() (res any, err error) {
+	g, err := v.gathers.ask(ctx, questionOf(f, image, always), image.RegistryStr(), func(work context.Context) (g *gathered, err error) {
 		defer v.recover(func(e error) { err = e })
 		if !always && v.known(f, image, authorities) {
-			return (*gathered)(nil), nil
+			return nil, nil
 		}
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()
-		g := v.gatherNow(work, f, image)
+		g = v.gatherNow(work, f, image)
+		if err := work.Err(); errors.Is(err, context.Canceled) {
+			return nil, err // nobody waits, and what may have been cut short isn't kept
+		}
 		for _, a := range authorities {
 			v.judge(work, f, image, a, g)
 		}
 		return g, nil
 	})
-	failed := func(err error) *gathered {
-		g := &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}
-		g.lose(PlaceManifest)
+	switch {
+	case err == nil:
 		return g
+	case errors.Is(err, errBusy):
+		return &gathered{at: v.clock(), ours: err}
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		err = fmt.Errorf("no answer in the time there was: %w", err)
 	}
-	select {
-	case <-ctx.Done():
-		return failed(fmt.Errorf("no answer in the time there was: %w", ctx.Err()))
-	case res := <-done:
-		g, ok := res.Val.(*gathered)
-		if res.Err != nil || !ok {
-			return failed(errors.Join(res.Err, errNothing(ok)))
-		}
-		return g
-	}
-}
-
-func errNothing(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errors.New("nothing was gathered")
+	g = &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}
+	g.lose(PlaceManifest)
+	return g
 }
 
 func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) *gathered {
@@ -94,10 +97,11 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 			continue
 		}
 		g.unanswered = append(g.unanswered, e)
-		if outage(e) {
+		if outage(e) && !standIn(e, image) {
 			g.lose(e.Place)
 		}
 	}
+	g.listed = true
 	g.seen, g.index, g.children = len(listing.Papers), listing.Index, listing.Children
 	tooMany := func(n, most int, what string) *gathered {
 		g.unanswered = append(slices.Clone(g.unanswered), &FetchError{
@@ -124,6 +128,13 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 	}
 	v.fetchAll(ctx, f, image, wanted, g)
 	return g
+}
+
+// standIn tells whether it is only something that stands in for the image's registry, a mirror, that a listing is without. Then the
+// places that are not named as unanswered were answered, by the registry itself, and what they don't list is gone. Without the registry
+// itself nothing is, whatever a mirror has: one of images alone answers everywhere that there is nothing.
+func standIn(e *FetchError, image name.Digest) bool {
+	return e.Place == PlaceManifest && e.Host != image.RegistryStr()
 }
 
 // fetchAll fetches papers side by side. One that isn't what it says it is is a miss; one that can't be read is unanswered.

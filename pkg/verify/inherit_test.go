@@ -152,3 +152,40 @@ func TestPlatformsAreComparedInOneSpelling(t *testing.T) {
 		t.Error("who tells a platform, and who doesn't")
 	}
 }
+
+func TestWhoIsAboutToBeRefusedIsNotShownWhatWasInherited(t *testing.T) {
+	t.Parallel()
+	v, _, a, _, fresh, _ := twoAccesses(t)
+	image := verifytest.Digest("image")
+	fresh.Clear(image)
+	fresh.FailPlace(&verify.FetchError{Kind: verify.Unauthorized, Place: verify.PlaceSignatures, Host: "registry.example", Err: errors.New("401")})
+	if f := one(t, v, fresh, image, a, verify.Held); len(f.Evidence) != 1 {
+		t.Fatalf("%+v", f)
+	}
+	for range 2 { // the second time it is its own listing that is held
+		if f := one(t, v, fresh, image, a, verify.Anew); len(f.Evidence) != 0 || len(f.Unanswered) != 1 {
+			t.Errorf("%+v", f)
+		}
+	}
+	if lists, _ := fresh.Counts(); lists != 1 {
+		t.Errorf("%d listings, want one", lists)
+	}
+}
+
+func TestOnesOwnLaterListingIsNotOverruledByAnInheritance(t *testing.T) {
+	t.Parallel()
+	v, c, a, _, fresh, s := twoAccesses(t)
+	image := verifytest.Digest("image")
+	fresh.Clear(image) // it was revoked
+	c.pass(time.Second)
+	one(t, v, fresh, image, a, verify.Anew)
+	c.pass(verify.NothingFor + time.Second)
+	if f := one(t, v, fresh, image, a, verify.Held); len(f.Evidence) != 0 || fresh.Shown() != 0 {
+		t.Errorf("%+v, %d manifests", f, fresh.Shown())
+	}
+	c.pass(verify.NothingFor + time.Second)
+	fresh.Sign(s, image)
+	if f := one(t, v, fresh, image, a, verify.Held); len(f.Evidence) != 1 {
+		t.Errorf("%+v", f)
+	}
+}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 )
 
 // Freshness says how old findings may be.
@@ -64,10 +63,12 @@ type Verifier struct {
 	panicked func(any, []byte)
 	cache    *cache
 	holders  *lru.Cache[holding, Access]
-	gathers  singleflight.Group
+	gathers  *flights[question, *gathered]
+	presents *flights[question, struct{}]
 	// judging bounds the verifications at work to the processors there are: more would only be slower, all of them.
 	judging    chan struct{}
-	refreshing sync.Map // of key: what is listed anew behind a request now
+	refreshing sync.Map      // of key: what is listed anew behind a request now
+	refreshes  chan struct{} // bounds that
 }
 
 // NewVerifier returns a Verifier that knows nothing yet.
@@ -95,7 +96,12 @@ func NewVerifier(o Options) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Verifier{clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, holders: holders, judging: make(chan struct{}, runtime.GOMAXPROCS(0))}, nil
+	t := newTurns(maxAtOnce, maxInLine) // one for all: a manifest read takes less than a gathering, and is followed by one where it fails
+	return &Verifier{
+		clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, holders: holders,
+		gathers: newFlights[question, *gathered](t), presents: newFlights[question, struct{}](t),
+		judging: make(chan struct{}, runtime.GOMAXPROCS(0)), refreshes: make(chan struct{}, maxRefreshes),
+	}, nil
 }
 
 // Size returns the bytes and the number of findings held.
@@ -103,7 +109,8 @@ func (v *Verifier) Size() (bytes int64, entries int) { return v.cache.size() }
 
 // Findings returns what each authority is known to have said about the image, in the authorities' order. The registry
 // is asked at most once for all of them and for everyone who asks at the same time; that question outlives any
-// one caller. What can't be learnt, for whatever reason, is in Findings.Unanswered, and never looks like "nothing found".
+// one caller, and ends with the last. So many images are looked at at once, and so many wait for their turn; beyond that, as without a turn
+// within ctx, nothing is learnt. What can't be learnt, for whatever reason, is in Findings.Unanswered, and never looks like "nothing found".
 func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, fresh Freshness) []Findings {
 	out := make([]Findings, len(authorities))
 	var ask []int
@@ -185,6 +192,8 @@ func (f Findings) usable(now time.Time, fresh Freshness) use {
 	switch {
 	case f.ListedAt.IsZero() || age < 0:
 		return useNot
+	case fresh == Anew && f.inherited: // a refusal rests on what its own credentials are shown
+		return useNot
 	case age <= NothingFor:
 		return useNow
 	case fresh == Anew || len(f.Evidence) == 0:
@@ -203,10 +212,16 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 	if _, already := v.refreshing.LoadOrStore(at, true); already {
 		return
 	}
+	select {
+	case v.refreshes <- struct{}{}:
+	default: // the next request tries again
+		v.refreshing.Delete(at)
+		return
+	}
 	v.observe(EventRefresh)
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherTimeout)
 	go func() {
-		defer v.refreshing.Delete(at)
+		defer func() { cancel(); <-v.refreshes; v.refreshing.Delete(at) }()
 		defer v.recover(nil)
 		v.gather(ctx, f, image, authorities, true)
 	}()
@@ -216,6 +231,9 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 // findings unless a place failed to answer: an outage is never kept.
 func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
+	if g.ours != nil {
+		return unknown(g.at, image, g.ours)
+	}
 	k := keyOf(f, image, a)
 	g.mu.Lock() // before a turn is taken, so that who waits here holds up nobody else
 	defer g.mu.Unlock()
@@ -248,7 +266,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 			v.observe(EventStale)
 			found.Evidence = union(found.Evidence, kept)
 			found.Stale, found.ListedAt = true, held.ListedAt
-			if g.lost[PlaceManifest] { // what a digest is doesn't change
+			if !g.listed { // what a digest is doesn't change
 				found.Index, found.Children = held.Index, held.Children
 			}
 		}

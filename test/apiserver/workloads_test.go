@@ -105,7 +105,7 @@ func TestATemplateThatCanNotBeJudgedIsCreatedWithAWarning(t *testing.T) {
 	s.reg.On(evilregistry.Match{}, evilregistry.Status(503, nil, ""))
 	s.deployment("api", good)
 	got := strings.Join(s.warnings.take(), "\n")
-	if !strings.Contains(got, "container c0: not judged yet, its Pods will be: RegistryUnavailable") {
+	if !strings.Contains(got, "container c0: not judged yet: RegistryUnavailable") {
 		t.Errorf("warnings %q", got)
 	}
 	s.refuses(pod("api", good), "RegistryUnavailable")
