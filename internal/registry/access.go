@@ -5,16 +5,22 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-
-	lru "github.com/hashicorp/golang-lru/v2"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// maxOpened bounds the repositories for which it is remembered which of several credentials opens them.
-const maxOpened = 4096
+// maxOpened bounds the repositories for which it is remembered which of several credentials opens them, over all
+// accesses: some 600 bytes each.
+const maxOpened = 8192
+
+// openedKey is a repository and who asks for it.
+type openedKey struct {
+	access     verify.Access
+	repository string
+}
 
 // Access reads registries with one set of credentials. It implements verify.Fetcher, and resolves tags. It may be used
 // from many goroutines. Every error is a *verify.FetchError.
@@ -23,8 +29,6 @@ type Access struct {
 	id     verify.Access
 	creds  Credentials
 
-	tags    *lru.Cache[string, resolved]
-	opened  *lru.Cache[string, secret]
 	resolve flights[string, resolved]
 }
 
@@ -66,7 +70,7 @@ func (a *Access) ask(ctx context.Context, repo name.Repository, q question) (*an
 		switch status := statusOf(err); {
 		case err == nil:
 			if len(secrets) > 1 {
-				a.opened.Add(repo.Name(), s)
+				a.client.opened.Add(openedKey{a.id, repo.Name()}, s.id())
 			}
 			return got, nil
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
@@ -88,15 +92,15 @@ func (a *Access) secrets(repo name.Repository) []secret {
 	if len(entries) == 0 {
 		return []secret{{}}
 	}
-	known, ok := a.opened.Get(repo.Name())
-	var all []secret
-	if ok {
-		all = append(all, known)
-	}
+	known, ok := a.client.opened.Get(openedKey{a.id, repo.Name()})
+	all := make([]secret, 0, len(entries))
 	for _, e := range entries {
-		if !ok || e.secret != known {
-			all = append(all, e.secret)
+		if ok && e.secret.id() == known {
+			all = slices.Insert(all, 0, e.secret)
+			ok = false
+			continue
 		}
+		all = append(all, e.secret)
 	}
 	return all
 }
@@ -104,7 +108,7 @@ func (a *Access) secrets(repo name.Repository) []secret {
 // settled tells whether it is known which credential opens the repository. While it isn't, what a place says to one
 // credential may be different from what it says to the next.
 func (a *Access) settled(repo name.Repository) bool {
-	return len(a.creds.For(repo).entries) < 2 || a.opened.Contains(repo.Name())
+	return len(a.creds.For(repo).entries) < 2 || a.client.opened.Contains(openedKey{a.id, repo.Name()})
 }
 
 // once asks one time, and once more with another session if the one it had is turned away.
@@ -124,18 +128,18 @@ func (c *Client) once(ctx context.Context, repo name.Repository, s secret, q que
 }
 
 // get makes the request and reads its answer.
-func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q question) (*answer, error) {
+func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q question) (_ *answer, err error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.timeouts.Request)
 		defer cancel()
 	}
 	host := repo.RegistryStr()
-	leave, err := c.limits.enter(ctx, host)
+	at, err := c.limits.enter(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer func() { at.leave(err) }()
 	target := s.origin
 	target.Path = "/v2/" + repo.RepositoryStr() + "/" + q.path
 	if q.page != nil {
@@ -160,7 +164,7 @@ func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q qu
 	if resp.StatusCode != http.StatusOK {
 		return nil, statusFailure(resp, c.now(), s.header != "")
 	}
-	body, err := c.read(ctx, host, resp, q)
+	body, err := c.read(ctx, at, resp, q)
 	if err != nil {
 		return nil, failureOf(err)
 	}
@@ -168,7 +172,7 @@ func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q qu
 }
 
 // read reads a body whole. Its memory is reserved as it grows, to at most its announced length or the bound.
-func (c *Client) read(ctx context.Context, host string, resp *http.Response, q question) ([]byte, error) {
+func (c *Client) read(ctx context.Context, at *seat, resp *http.Response, q question) ([]byte, error) {
 	want := resp.ContentLength
 	if q.size >= 0 {
 		if want >= 0 && want != q.size {
@@ -180,7 +184,7 @@ func (c *Client) read(ctx context.Context, host string, resp *http.Response, q q
 		want = q.limit
 	}
 	most := want + 1 // one more tells a body that is full from one that is too long
-	room := c.limits.reserve(host, most)
+	room := at.reserve(most)
 	defer room.free()
 	// What is announced isn't believed: memory is taken as bytes come.
 	body := make([]byte, 0, min(most, firstBuffer))

@@ -83,8 +83,8 @@ func TestAnImageThatIsNoIndexHasNoChildren(t *testing.T) {
 	}
 }
 
+// TestRow44_NestedAndWideIndexesAreRefusedInBoundedTimeAndMemory measures, and so runs by itself.
 func TestRow44_NestedAndWideIndexesAreRefusedInBoundedTimeAndMemory(t *testing.T) {
-	t.Parallel()
 	reg := evilregistry.New(t)
 	many := func(n int) (out []indexEntry) {
 		for i := range n {
@@ -112,7 +112,8 @@ func TestRow44_NestedAndWideIndexesAreRefusedInBoundedTimeAndMemory(t *testing.T
 		if fe.Place != verify.PlaceManifest || !fe.Answer() {
 			t.Errorf("%s: %+v", what, fe)
 		}
-		if took > 5*time.Second || after.TotalAlloc-before.TotalAlloc > 256<<20 {
+		t.Logf("%s: %s, %d MiB allocated in all, the registry's share included", what, took, (after.TotalAlloc-before.TotalAlloc)>>20)
+		if took > 5*time.Second || after.TotalAlloc-before.TotalAlloc > 128<<20 {
 			t.Errorf("%s: took %s and %d MiB", what, took, (after.TotalAlloc-before.TotalAlloc)>>20)
 		}
 	}

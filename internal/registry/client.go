@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -15,9 +16,6 @@ import (
 
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
-
-// maxAccesses bounds the credential sets held at once: about one for each namespace with pull secrets of its own.
-const maxAccesses = 2048
 
 // Options say how registries are read. The zero Options are strict: https only, default address rules, system roots.
 type Options struct {
@@ -100,8 +98,10 @@ type Client struct {
 	guard      panicGuard
 	timeouts   Timeouts
 	now        func() time.Time
-	accesses   *lru.Cache[verify.Access, *Access]
-	slow       *lru.Cache[string, time.Time] // mirrors that kept us waiting, and when
+	accesses   *accesses
+	tags       *lru.Cache[tagKey, resolved]
+	opened     *lru.Cache[openedKey, [sha256.Size]byte] // the id of the secret that does
+	slow       *lru.Cache[string, time.Time]            // mirrors that kept us waiting, and when
 }
 
 // dialFunc is the DialContext of an http.Transport.
@@ -136,13 +136,15 @@ func newClient(o Options, plain hostSet, dial dialFunc) (*Client, error) {
 		transports: transports,
 		registries: o.Registries,
 		rules:      rules{names},
-		limits:     newLimits(),
+		limits:     newLimits(func(host string) bool { return o.Registries.now().names(names.scheme(host), host) }),
 		retrier:    retrier{sleep: sleep},
 		contents:   newContents(),
 		guard:      panicGuard{report: o.OnPanic},
 		timeouts:   o.Timeouts,
 		now:        o.Clock,
-		accesses:   newLRU[verify.Access, *Access](maxAccesses),
+		accesses:   newAccesses(o.Clock),
+		tags:       newLRU[tagKey, resolved](maxTags),
+		opened:     newLRU[openedKey, [sha256.Size]byte](maxOpened),
 		slow:       newLRU[string, time.Time](maxRegistryEntries),
 	}
 	c.logins = &logins{
@@ -172,19 +174,7 @@ func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
 // Narrow them with Credentials.For first: then Pods that read a repository alike share an Access. It uses neither
 // credentials nor mirrors of the install: Open does.
 func (c *Client) With(creds Credentials) *Access {
-	id := creds.ID()
-	if have, ok := c.accesses.Get(id); ok {
-		return have
-	}
-	made := &Access{
-		client: c, id: id, creds: creds,
-		tags:   newLRU[string, resolved](maxTags),
-		opened: newLRU[string, secret](maxOpened),
-	}
-	if have, ok, _ := c.accesses.PeekOrAdd(id, made); ok {
-		return have
-	}
-	return made
+	return c.accesses.get(&Access{client: c, id: creds.ID(), creds: creds})
 }
 
 // CloseIdleConnections closes connections that no request uses.

@@ -19,8 +19,9 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// MaxDockerConfig bounds one docker config, in bytes: the most that a Kubernetes Secret holds.
-const MaxDockerConfig = 1 << 20
+// MaxDockerConfig bounds one docker config, in bytes: four of the largest secrets that could be sent, or some hundred of
+// usual size. What a Kubernetes Secret may hold, 1 MiB, is more than anything is sent of, and is held while it is in use.
+const MaxDockerConfig = 64 << 10
 
 // maxEntries bounds the registries named in one docker config: each is matched against each image, and real ones
 // name a handful.
@@ -122,6 +123,9 @@ func parseSecret(raw json.RawMessage) (secret, error) {
 			return secret{}, errors.New("auth is not base64 of user:password")
 		}
 		s.username, s.password = user, strings.TrimRight(password, "\x00")
+	}
+	if n := len(s.username) + len(s.password) + len(s.identityToken) + len(s.registryToken); n > maxAuthorization {
+		return secret{}, fmt.Errorf("%d bytes to log in with are over the bound of %d: no registry takes them", n, maxAuthorization)
 	}
 	return s, nil
 }

@@ -21,6 +21,8 @@
 //	fetch.go       content hashes to the digest that it was asked for by
 //	mirror.go      a mirror is an offer: names and digests stay the origin's, which is asked where the mirror fails
 //	limits.go      no registry takes all requests or all memory
+//	standing.go    most of both is for registries that have given whole answers of late
+//	accesses.go    credentials are held while they are in use, and no more of them than a bound
 //	retry.go       two more tries, inside the caller's deadline
 //
 // What an install says of registries (registries.go, registries_read.go, registries_list.go) is read strictly, checked

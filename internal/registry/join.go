@@ -24,8 +24,18 @@ type flight[V any] struct {
 }
 
 // do returns what work returns, having started it unless it runs already for this key. When ctx ends first, the work
-// goes on for the others.
+// goes on for the others. Work that runs already may be short of time: who joined it, and has time left when its time is
+// up, tries once more.
 func (f *flights[K, V]) do(ctx context.Context, key K, timeout time.Duration, guard panicGuard, work func(context.Context) (V, error)) (V, error) {
+	value, joined, err := f.once(ctx, key, timeout, guard, work)
+	if joined && timedOut(err) && ctx.Err() == nil {
+		value, _, err = f.once(ctx, key, timeout, guard, work)
+	}
+	return value, err
+}
+
+// once starts work or joins it, and waits for its end.
+func (f *flights[K, V]) once(ctx context.Context, key K, timeout time.Duration, guard panicGuard, work func(context.Context) (V, error)) (_ V, joined bool, _ error) {
 	f.mu.Lock()
 	call, running := f.calls[key]
 	if !running {
@@ -50,10 +60,10 @@ func (f *flights[K, V]) do(ctx context.Context, key K, timeout time.Duration, gu
 	f.mu.Unlock()
 	select {
 	case <-call.done:
-		return call.value, call.err
+		return call.value, running, call.err
 	case <-ctx.Done():
 		var none V
-		return none, failureOf(ctx.Err())
+		return none, running, failureOf(ctx.Err())
 	}
 }
 

@@ -16,14 +16,10 @@ import (
 
 func TestLimitsOfRequestsToAllRegistries(t *testing.T) {
 	t.Parallel()
-	l := newLimits()
-	var leaves []func()
+	l := newLimits(func(host string) bool { return strings.HasSuffix(host, ".example") })
+	var seats []*seat
 	for i := range maxRequests {
-		leave, err := l.enter(t.Context(), fmt.Sprintf("%d.example", i%(maxRequests/8)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaves = append(leaves, leave)
+		seats = append(seats, mustEnter(t, l, fmt.Sprintf("%d.example", i%(maxRequests/8))))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -32,16 +28,31 @@ func TestLimitsOfRequestsToAllRegistries(t *testing.T) {
 	} else if failureOf(err).kind != verify.Unavailable {
 		t.Errorf("got %v", err)
 	}
-	leaves[0]()
-	last, err := l.enter(t.Context(), "other.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	last()
-	for _, leave := range leaves[1:] {
-		leave()
+	seats[0].leave(nil)
+	mustEnter(t, l, "other.example").leave(nil)
+	for _, s := range seats[1:] {
+		s.leave(nil)
 	}
 	wantAllFree(t, l)
+}
+
+// mustEnter takes a seat.
+func mustEnter(t *testing.T, l *limits, host string) *seat {
+	t.Helper()
+	s, err := l.enter(within(t, time.Second), host)
+	if err != nil {
+		t.Fatal(host, ": ", err)
+	}
+	return s
+}
+
+// prove has registries be proven, as they are once they have been asked for a while.
+func prove(c *Client, hosts ...string) {
+	for _, host := range hosts {
+		for range maxCredit {
+			c.limits.note(host, nil, 0)
+		}
+	}
 }
 
 // wantAllFree fails unless nothing is held.
@@ -49,28 +60,34 @@ func wantAllFree(t *testing.T, l *limits) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.hosts) != 0 {
-		t.Errorf("%d registries are held", len(l.hosts))
+	if len(l.kept) != 0 {
+		t.Errorf("shares of %d registries and sites are held", len(l.kept))
 	}
-	if !l.requests.TryAcquire(maxRequests) {
-		t.Error("requests are held")
-	}
-	if !l.bytes.TryAcquire(maxBytes) {
-		t.Error("bytes are held")
+	for what, s := range map[string]struct {
+		*share
+		requests, bytes int64
+	}{
+		"of all":     {l.all, maxRequests, maxBytes},
+		"of unnamed": {l.unnamed, maxUnnamedRequests, maxUnnamedBytes},
+		"of doubted": {l.doubted, maxDoubtedRequests, maxDoubtedBytes},
+	} {
+		if !s.share.requests.TryAcquire(s.requests) {
+			t.Error("requests are held ", what)
+		}
+		if !s.share.bytes.TryAcquire(s.bytes) {
+			t.Error("bytes are held ", what)
+		}
 	}
 }
 
 func TestLimitsReserveWhatABodyGrowsTo(t *testing.T) {
 	t.Parallel()
-	l := newLimits()
+	l := newLimits(func(host string) bool { return strings.HasSuffix(host, ".example") })
 	var ends []func()
 	begin := func(host string) *reservation {
-		leave, err := l.enter(t.Context(), host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := l.reserve(host, MaxManifest+1)
-		ends = append(ends, func() { r.free(); leave() })
+		s := mustEnter(t, l, host)
+		r := s.reserve(MaxManifest + 1)
+		ends = append(ends, func() { r.free(); s.leave(nil) })
 		return r
 	}
 	grow := func(r *reservation, n int64) error {
@@ -90,10 +107,10 @@ func TestLimitsReserveWhatABodyGrowsTo(t *testing.T) {
 		first[i] = begin("a.example")
 		must(first[i], 2*smallBody)
 	}
-	if free := int64(maxBytes - 3*2*smallBody); !l.bytes.TryAcquire(free) {
+	if free := int64(maxBytes - 3*2*smallBody); !l.all.bytes.TryAcquire(free) {
 		t.Error("more is held than has come")
 	} else {
-		l.bytes.Release(free)
+		l.all.bytes.Release(free)
 	}
 	fourth := begin("a.example")
 	must(fourth, smallBody)
@@ -160,6 +177,8 @@ func TestRowR02_AnswersWithoutALengthDontStopOtherRegistries(t *testing.T) {
 			port := slow.URL[strings.LastIndexByte(slow.URL, ':'):]
 			hosts := []string{"127.0.0.1" + port, "localhost" + port}
 			c := testClient(t, Options{PlainHTTP: hosts}, other)
+			prove(c, other.Host())
+			prove(c, hosts...) // else they'd have little
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			var wg sync.WaitGroup
@@ -168,10 +187,10 @@ func TestRowR02_AnswersWithoutALengthDontStopOtherRegistries(t *testing.T) {
 				wg.Go(func() { _, _ = c.With(Credentials{}).List(ctx, ref) })
 			}
 			time.Sleep(300 * time.Millisecond)
-			if most := int64(maxBytes - 2*maxHostRequests*2*smallBody); !c.limits.bytes.TryAcquire(most) {
+			if most := int64(maxBytes - 2*maxHostRequests*2*smallBody); !c.limits.all.bytes.TryAcquire(most) {
 				t.Error("more is held than has come")
 			} else {
-				c.limits.bytes.Release(most)
+				c.limits.all.bytes.Release(most)
 			}
 			quick, stop := context.WithTimeout(t.Context(), 2*time.Second)
 			defer stop()

@@ -88,12 +88,38 @@ func (m *mirrored) Resolve(ctx context.Context, tag name.Tag) (name.Digest, erro
 	return tag.Repository.Digest(found.DigestStr()), nil
 }
 
-// Present implements verify.Fetcher.
+// Present implements verify.Fetcher. Papers may be of the mirror or of the origin, and whoever is shown the image by one
+// of them need not be shown papers by the other: so it takes both. An error costs no more than that the papers are asked for.
 func (m *mirrored) Present(ctx context.Context, image name.Digest) error {
-	_, err := either(ctx, m, verify.PlaceManifest, image.Repository, func(ctx context.Context, a *Access, repo name.Repository) (struct{}, error) {
+	host := m.at.RegistryStr()
+	switch {
+	case image.Repository.Name() != m.repo.Name():
+		return fetchError(verify.PlaceManifest, image.RegistryStr(), m.notOpened())
+	case m.client.isSlow(host): // the mirror shows nothing now, and the time is better spent on asking
+		return fetchError(verify.PlaceManifest, host, refuse(verify.Unavailable, "it failed, or kept us waiting, a moment ago"))
+	}
+	ctx, stop := context.WithTimeout(ctx, m.client.timeouts.Mirror)
+	defer stop()
+	ask := func(ctx context.Context, a *Access, repo name.Repository) (struct{}, error) {
 		return struct{}{}, a.Present(ctx, repo.Digest(image.DigestStr()))
-	})
-	return err
+	}
+	fromMirror, fromOrigin := begin(ctx, m.mirror, m.at, ask), begin(ctx, m.origin, m.repo, ask)
+	for fromMirror != nil || fromOrigin != nil {
+		select {
+		case mirror := <-fromMirror:
+			fromMirror = nil
+			m.client.noteMirror(host, mirror.err)
+			if mirror.err != nil {
+				return fetchError(verify.PlaceManifest, host, mirror.err)
+			}
+		case origin := <-fromOrigin:
+			fromOrigin = nil
+			if origin.err != nil {
+				return fetchError(verify.PlaceManifest, m.repo.RegistryStr(), origin.err)
+			}
+		}
+	}
+	return nil
 }
 
 // Fetch implements verify.Fetcher.
@@ -104,7 +130,8 @@ func (m *mirrored) Fetch(ctx context.Context, image name.Digest, p verify.Paper)
 }
 
 // List implements verify.Fetcher. A mirror that has the image, that answered in every place and that has papers is
-// enough. A mirror of images alone has none, so else the origin is asked as well, and what both have counts.
+// enough. A mirror of images alone has none, so else the origin is asked as well, and what both have counts. Where the
+// origin answered in every place, it doesn't matter what the mirror did: it is the origin that says what there is.
 func (m *mirrored) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
 	enough := func(l verify.Listing) bool { return len(l.Papers) > 0 && len(l.Unanswered) == 0 }
 	mirror, origin := race(ctx, m, image.Repository, enough, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
@@ -115,6 +142,8 @@ func (m *mirrored) List(ctx context.Context, image name.Digest) (verify.Listing,
 		return mirror.value, nil
 	case !mirror.good() && !origin.good():
 		return verify.Listing{}, m.failed(verify.PlaceManifest, mirror.err, origin.err)
+	case !mirror.good() && len(origin.value.Unanswered) == 0:
+		return origin.value, nil
 	case !mirror.good():
 		return lacking(origin.value, m.at, mirror.err), nil
 	case !origin.good():
@@ -122,7 +151,9 @@ func (m *mirrored) List(ctx context.Context, image name.Digest) (verify.Listing,
 	}
 	all := origin.value // the image and what is below it are the same bytes at both
 	all.Papers = union([][]verify.Paper{mirror.value.Papers, origin.value.Papers})
-	all.Unanswered = slices.Concat(mirror.value.Unanswered, origin.value.Unanswered)
+	if len(origin.value.Unanswered) > 0 {
+		all.Unanswered = slices.Concat(mirror.value.Unanswered, origin.value.Unanswered)
+	}
 	err := checkListing(all.Papers)
 	if len(all.Papers) > verify.MaxListed {
 		err = tooMany(len(all.Papers))
@@ -150,6 +181,10 @@ func (m *mirrored) failed(place verify.Place, mirror, origin error) error {
 		e.Kind = verify.Unavailable
 	}
 	return e
+}
+
+func (m *mirrored) notOpened() error {
+	return refuse(verify.Forbidden, "%s was opened, and not this repository", quote(m.repo.Name()))
 }
 
 // said is what the mirror or the origin answered. Not done, it wasn't waited for.
@@ -182,7 +217,7 @@ func either[T any](ctx context.Context, m *mirrored, place verify.Place, repo na
 // the waiting for a mirror that has had its time.
 func race[T any](ctx context.Context, m *mirrored, repo name.Repository, enough func(T) bool, ask asking[T]) (mirror, origin said[T]) {
 	if repo.Name() != m.repo.Name() {
-		err := refuse(verify.Forbidden, "%s was opened, and not this repository", quote(m.repo.Name()))
+		err := m.notOpened()
 		return said[T]{err: err, done: true}, said[T]{err: err, done: true}
 	}
 	ctx, stop := context.WithCancel(ctx)

@@ -19,7 +19,8 @@ type realms struct {
 }
 
 // check judges a request to a token service. One that carries a secret goes to the registry's own site or a host named
-// for it; one that carries none may go anywhere over https, but not to hosts that are let through by name.
+// for it; one that carries none may go anywhere over https. Neither goes to hosts that are let through by name, but to
+// the registry itself and those named for it.
 func (r realms) check(rules rules, repo name.Repository, origin url.URL, to *url.URL, secret bool) error {
 	address := dialAddress(to.Scheme, to.Host)
 	switch {
@@ -27,14 +28,16 @@ func (r realms) check(rules rules, repo name.Repository, origin url.URL, to *url
 		return refuse(verify.Forbidden, "a token service with credentials in its URL")
 	case to.Scheme != "https" && (to.Scheme != "http" || !rules.passes.plain(address)):
 		return refuse(verify.Forbidden, "the token service %s by %s: only https", quote(to.Host), quote(to.Scheme))
-	case sameHost(&origin, to), sameSite(origin.Hostname(), to.Hostname()), r.named(origin.Host, to.Host),
-		r.registries.now().tokenHost(repo, to.Scheme, to.Host):
+	case sameHost(&origin, to), r.named(origin.Host, to.Host), r.registries.now().tokenHost(repo, to.Scheme, to.Host):
+		return nil
+	case rules.passes.through(address): // before its site: those beside it reach no path of it that they like
+		return refuse(verify.Forbidden, "the token service %s, which is let through by name for its own images only: if it is the registry's token service, name it in tokenHosts of an entry in `registries`",
+			quote(to.Host))
+	case sameSite(origin.Hostname(), to.Hostname()):
 		return nil
 	case secret:
 		return refuse(verify.Forbidden, "the registry wants its credentials sent to %s, which isn't its own site: if it is its token service, name it in tokenHosts of an entry in `registries`",
 			quote(to.Host))
-	case rules.passes.through(address):
-		return refuse(verify.Forbidden, "the token service %s, which is let through by name for its own images only", quote(to.Host))
 	}
 	return nil
 }

@@ -16,9 +16,15 @@ const (
 	// tagAge is for how long a resolved tag is held: the Pods of one rollout ask within seconds of each other, and a tag
 	// that moves is seen at once by human measure.
 	tagAge = 2 * time.Second
-	// maxTags bounds the tags held for one set of credentials.
-	maxTags = 1024
+	// maxTags bounds the tags held, over all accesses: as many as are asked for in tagAge, some 1.5 KiB each.
+	maxTags = 4096
 )
+
+// tagKey is a tag and who asks for it: what one reader was shown isn't told to another.
+type tagKey struct {
+	access verify.Access
+	tag    string
+}
 
 // resolved is what a tag was found to be.
 type resolved struct {
@@ -33,7 +39,7 @@ func (a *Access) Resolve(ctx context.Context, ref name.Tag) (name.Digest, error)
 	if err := checkTarget(ref.Repository); err != nil {
 		return name.Digest{}, fetchError(verify.PlaceManifest, host, err)
 	}
-	if held, ok := a.tags.Get(ref.Name()); ok && a.client.now().Sub(held.at) < tagAge {
+	if held, ok := a.client.tags.Get(tagKey{a.id, ref.Name()}); ok && a.client.now().Sub(held.at) < tagAge {
 		return held.digest, nil
 	}
 	got, err := a.resolve.do(ctx, ref.Name(), a.client.timeouts.Resolve, a.client.guard, func(ctx context.Context) (resolved, error) {
@@ -43,7 +49,7 @@ func (a *Access) Resolve(ctx context.Context, ref name.Tag) (name.Digest, error)
 			return resolved{}, err
 		}
 		r := resolved{ref.Context().Digest(found.String()), asked}
-		a.tags.Add(ref.Name(), r)
+		a.client.tags.Add(tagKey{a.id, ref.Name()}, r)
 		return r, nil
 	})
 	if err != nil {

@@ -154,12 +154,12 @@ func (l *logins) present(ctx context.Context, repo name.Repository, s secret, ag
 }
 
 // ping asks a registry how it wants to be asked.
-func (l *logins) ping(ctx context.Context, origin url.URL) (challenge, error) {
-	leave, err := l.limits.enter(ctx, origin.Host)
+func (l *logins) ping(ctx context.Context, origin url.URL) (_ challenge, err error) {
+	at, err := l.limits.enter(ctx, origin.Host)
 	if err != nil {
 		return challenge{}, err
 	}
-	defer leave()
+	defer func() { at.leave(err) }()
 	var options []name.Option
 	if origin.Scheme == "http" {
 		options = append(options, name.Insecure)
@@ -200,7 +200,7 @@ func compact(c *transport.Challenge) error {
 }
 
 // exchange gets a token for pulling from one repository.
-func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, asked challenge, origin url.URL) (*session, error) {
+func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, asked challenge, origin url.URL) (_ *session, err error) {
 	realm, err := url.Parse(asked.Parameters["realm"])
 	if err != nil || realm.Host == "" {
 		return nil, refuse(verify.Malformed, "the registry names no token service that could be asked: %s", quote(asked.Parameters["realm"]))
@@ -208,11 +208,11 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 	if err := l.realms.check(l.rules, repo, origin, realm, !s.anonymous()); err != nil {
 		return nil, err
 	}
-	leave, err := l.limits.enter(ctx, origin.Host)
+	at, err := l.limits.enter(ctx, origin.Host)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer func() { at.leave(err) }()
 	w := &watch{next: l.wire.of(origin.Host, KindToken, maxLogin), now: l.now, guard: l.guard, allow: func(req *http.Request) error {
 		if redirects(req) > maxRedirects {
 			return refuse(verify.Forbidden, "more than %d redirects", maxRedirects)

@@ -456,7 +456,7 @@ func TestLoginsThatAreTooLargeAreRefused(t *testing.T) {
 		t.Parallel()
 		reg := evilregistry.New(t)
 		image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
-		_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host(), "u", strings.Repeat("x", maxAuthorization))).List(within(t, admission), image)
+		_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host(), "u", strings.Repeat("x", maxAuthorization-1))).List(within(t, admission), image)
 		wantKind(t, err, verify.Malformed)
 	})
 	t.Run("a challenge", func(t *testing.T) {

@@ -270,35 +270,21 @@ func TestOldTLSIsRefused(t *testing.T) {
 
 func TestRequestsToOneRegistryAreBounded(t *testing.T) {
 	t.Parallel()
-	l := newLimits()
-	var leaves []func()
+	l := newLimits(func(host string) bool { return host == "a.example" })
+	var seats []*seat
 	for range maxHostRequests {
-		leave, err := l.enter(t.Context(), "a.example")
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaves = append(leaves, leave)
+		seats = append(seats, mustEnter(t, l, "a.example"))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := l.enter(ctx, "a.example"); err == nil {
 		t.Error("one more than the bound was let in")
 	}
-	other, err := l.enter(t.Context(), "b.example")
-	if err != nil {
-		t.Fatal(err)
+	mustEnter(t, l, "b.example").leave(nil)
+	seats[0].leave(nil)
+	mustEnter(t, l, "a.example").leave(nil)
+	for _, s := range seats[1:] {
+		s.leave(nil)
 	}
-	other()
-	leaves[0]()
-	again, err := l.enter(t.Context(), "a.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
-	for _, leave := range leaves[1:] {
-		leave()
-	}
-	if len(l.hosts) != 0 {
-		t.Errorf("%d registries are held", len(l.hosts))
-	}
+	wantAllFree(t, l)
 }
