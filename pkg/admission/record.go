@@ -104,8 +104,12 @@ func (d Decision) describe(most int) ([]ImageRecord, []Omission) {
 	chosen := make([][]int, len(d.Images)) // the verdicts, by image; nil where the image is left out
 	for rank := range ranks {
 		for i, j := range d.Images {
-			if len(j.Verdicts) == 0 && rank == 0 {
-				chosen[i], most = []int{}, most-j.size()
+			if len(j.Verdicts) == 0 && rank == 0 { // a panic lost them
+				if size := j.size(); size <= most {
+					chosen[i], most = []int{}, most-size
+				} else {
+					omitted.verdict(policy.Verdict{Results: []policy.Result{{Requirement: "image", Reason: policy.InternalError}}})
+				}
 			}
 			for k, v := range j.Verdicts {
 				if rankOf(v) != rank {

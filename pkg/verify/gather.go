@@ -51,7 +51,7 @@ func questionOf(f Fetcher, image name.Digest, always bool) question {
 // when a caller leaves, until the last has. It returns nil if all is known by the time that it begins: who missed what a gathering found,
 // by coming just before it was kept, doesn't make another; unless always.
 func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, always bool) *gathered {
-	g, err := v.gathers.ask(ctx, questionOf(f, image, always), image.RegistryStr(), func(work context.Context) (g *gathered, err error) {
+	g, err := v.gathers.ask(ctx, questionOf(f, image, always), siteOf(image.RegistryStr()), func(work context.Context) (g *gathered, err error) {
 		defer v.recover(func(e error) { err = e })
 		if !always && v.known(f, image, authorities) {
 			return nil, nil

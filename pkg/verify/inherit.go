@@ -42,7 +42,7 @@ func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, au
 		if !ok || held.Stale || len(held.Evidence) == 0 || held.usable(v.clock(), Held) != useNow {
 			return false
 		}
-		if own, ok := v.cache.get(keyOf(f, image, authorities[i])); ok && !own.inherited && !own.ListedAt.Before(held.ListedAt) {
+		if v.listedSince(keyOf(f, image, authorities[i]), held) {
 			return false
 		}
 		held.inherited = true
@@ -50,6 +50,11 @@ func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, au
 	}
 	if v.present(ctx, f, image) != nil {
 		return false // asking for the papers says why
+	}
+	for n, i := range which {
+		if v.listedSince(keyOf(f, image, authorities[i]), found[n]) { // while the manifest was read
+			return false
+		}
 	}
 	v.observe(EventInherit)
 	for n, i := range which {
@@ -62,9 +67,15 @@ func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, au
 	return true
 }
 
+// listedSince tells whether these credentials have brought a listing of their own that isn't older than findings.
+func (v *Verifier) listedSince(k key, than Findings) bool {
+	own, ok := v.cache.get(k)
+	return ok && !own.inherited && !own.ListedAt.Before(than.ListedAt)
+}
+
 // present asks whether the image may be read, once for all who ask at the same time.
 func (v *Verifier) present(ctx context.Context, f Fetcher, image name.Digest) error {
-	_, err := v.presents.ask(ctx, questionOf(f, image, false), image.RegistryStr(), func(work context.Context) (_ struct{}, err error) {
+	_, err := v.presents.ask(ctx, questionOf(f, image, false), siteOf(image.RegistryStr()), func(work context.Context) (_ struct{}, err error) {
 		defer v.recover(func(e error) { err = e })
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()

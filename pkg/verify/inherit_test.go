@@ -1,10 +1,13 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/pratique-dev/pratique/pkg/verify"
 	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
@@ -187,5 +190,34 @@ func TestOnesOwnLaterListingIsNotOverruledByAnInheritance(t *testing.T) {
 	fresh.Sign(s, image)
 	if f := one(t, v, fresh, image, a, verify.Held); len(f.Evidence) != 1 {
 		t.Errorf("%+v", f)
+	}
+}
+
+// slow does something while it is asked for a manifest.
+type slow struct {
+	*verifytest.Registry
+	during func()
+}
+
+func (s slow) Present(ctx context.Context, image name.Digest) error {
+	s.during()
+	return s.Registry.Present(ctx, image)
+}
+
+func TestWhatIsListedWhileTheManifestIsReadIsNotOverruled(t *testing.T) {
+	t.Parallel()
+	v, _, a, _, fresh, _ := twoAccesses(t)
+	image := verifytest.Digest("image")
+	f := slow{fresh, func() {
+		fresh.Clear(image) // the papers are taken away, and another request sees that
+		if own := one(t, v, fresh, image, a, verify.Anew); len(own.Evidence) != 0 {
+			t.Errorf("%+v", own)
+		}
+	}}
+	if got := one(t, v, f, image, a, verify.Held); len(got.Evidence) != 0 {
+		t.Error("evidence that was found to be gone was inherited")
+	}
+	if got := one(t, v, fresh, image, a, verify.Held); len(got.Evidence) != 0 {
+		t.Error("and kept")
 	}
 }

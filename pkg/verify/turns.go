@@ -13,14 +13,14 @@ const (
 	maxAtOnce = 1024
 	// maxInLine bounds those that wait for their turn, at some 700 bytes each: what is beyond would be out of time before it.
 	maxInLine = 16 << 10
-	// hostShare is the part of both bounds that one registry may take: seven that hang leave room for the others.
+	// hostShare is the part of both bounds that one site may take, with all its registries: seven that hang leave room for the others.
 	hostShare = 8
 	// maxRefreshes bounds what is listed anew behind requests, so that it doesn't take the turns of requests that wait. What is
 	// beyond is left to the next request for it.
 	maxRefreshes = 64
 )
 
-// turns shares out what may be done at once among registries. The registries that have work in line come one after the other, and
+// turns shares out what may be done at once among registries, those of one site together. The sites that have work in line come one after the other, and
 // the work of one in the order in which it came. What waits is no goroutine yet.
 type turns struct {
 	most, mostInLine         int // over all registries
@@ -29,11 +29,11 @@ type turns struct {
 	mu     sync.Mutex
 	busy   int
 	inline int
-	queues map[string]*queue // by registry, while it has work
+	queues map[string]*queue // by site, while it has work
 	ready  list.List         // of *queue: those with work in line that may begin as far as their own share goes
 }
 
-// queue is the work of one registry.
+// queue is the work of one site.
 type queue struct {
 	host string
 	busy int
