@@ -245,7 +245,7 @@ func authority(ctx context.Context, m Materials, namespace string, a v1alpha1.Au
 	keys, err := parseKeys(text)
 	if err == nil {
 		var who verify.Authority
-		if who, err = verify.NewKeyAuthority(a.Name, keys); err == nil {
+		if who, err = verify.NewKeyAuthority(a.Name, keys, verify.Terms{}); err == nil {
 			r.resolved(who)
 			return r, who
 		}

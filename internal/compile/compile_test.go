@@ -72,7 +72,7 @@ require: {signature: {by: [spare, release], atLeast: 2}}
 	if !r.Namespaces.Matches(labels.Set{"env": "production"}) || r.Namespaces.Matches(labels.Set{"env": "dev"}) {
 		t.Errorf("selects %v", r.Namespaces)
 	}
-	if n := len(p.Authorities()); n != 2 {
+	if n := len(p.Questions()); n != 2 {
 		t.Errorf("%d authorities", n)
 	}
 	for image, want := range map[string]bool{"registry.example.com/app": true, "registry.example.com/tools/x": false, "other.example.com/app": false} {

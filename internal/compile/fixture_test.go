@@ -115,7 +115,7 @@ func refuses(t testing.TB, p *policy.Policy, image string) bool {
 	if p.Match(r, digest) == policy.MatchNo {
 		return false
 	}
-	nothing := func(v1.Hash, verify.Authority) verify.Findings { return verify.Findings{} }
+	nothing := func(v1.Hash, verify.Question) verify.Findings { return verify.Findings{} }
 	return !p.Judge(policy.Image{Reference: r, Digest: digest}, nothing).Outcome().Passes()
 }
 

@@ -120,7 +120,7 @@ func TestFromClusterTakesKeysFromStatuses(t *testing.T) {
 				t.Fatalf("unresolved %v, %s", got.Unresolved, p.Unusable)
 			}
 			var keys strings.Builder
-			for _, k := range p.Authorities()[0].Keys() {
+			for _, k := range p.Questions()[0].Authority().Keys() {
 				keys.Write(k.PEM())
 			}
 			if keys.String() != tt.key {

@@ -32,7 +32,7 @@ func TestStatusOfAPolicyInForce(t *testing.T) {
 		}},
 		Authorities: []v1alpha1.AuthorityStatus{{
 			Name: "release", Fingerprint: r.Authorities[0].Fingerprint,
-			PublicKeys: []v1alpha1.PublicKeyStatus{{Fingerprint: p.Authorities()[0].Keys()[0].Fingerprint().String(), PEM: pem}},
+			PublicKeys: []v1alpha1.PublicKeyStatus{{Fingerprint: p.Questions()[0].Authority().Keys()[0].Fingerprint().String(), PEM: pem}},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -291,7 +291,7 @@ func TestAKeyChangedInASecretIsInForceWithinHalfAMinute(t *testing.T) {
 		time.Sleep(rereadAfter)
 		synctest.Wait()
 		second := only(t, w.set("payments").Namespaced)
-		if second == first || second.Digest == first.Digest || second.Authorities()[0].Fingerprint() == first.Authorities()[0].Fingerprint() {
+		if second == first || second.Digest == first.Digest || second.Questions()[0].Fingerprint() == first.Questions()[0].Fingerprint() {
 			t.Error("the new key isn't in force")
 		}
 		if n := w.changed() - changes; n != 1 {

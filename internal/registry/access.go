@@ -29,7 +29,8 @@ type Access struct {
 	id     verify.Access
 	creds  Credentials
 
-	resolve flights[string, resolved]
+	resolve  flights[string, resolved]
+	presents queue[contentKey]
 }
 
 var _ verify.Fetcher = (*Access)(nil)
@@ -45,8 +46,8 @@ type question struct {
 	accept string
 	size   int64 // of the body, in bytes; negative: unknown
 	limit  int64 // of the body, in bytes
-	// gate says that the answer tells whether the repository is open to the credential used: with it, 404 is a reason
-	// to try another, for some registries hide what may not be read.
+	// gate says that the answer tells whether the repository is open to the credential used: then 404 is a reason to try
+	// another, for some registries hide what may not be read. So it is as long as it isn't known which one opens it.
 	gate bool
 }
 
@@ -60,7 +61,7 @@ type answer struct {
 // ask puts a question with each credential that is for the repository in turn, until one is let in, as the kubelet does.
 func (a *Access) ask(ctx context.Context, repo name.Repository, q question) (*answer, error) {
 	var denied error
-	secrets := a.secrets(repo)
+	secrets, known := a.secrets(repo), a.settled(repo)
 	for _, s := range secrets {
 		var got *answer
 		err := a.client.retrier.do(ctx, func() (err error) {
@@ -75,7 +76,7 @@ func (a *Access) ask(ctx context.Context, repo name.Repository, q question) (*an
 			return got, nil
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
 			denied = err
-		case status == http.StatusNotFound && q.gate:
+		case status == http.StatusNotFound && (q.gate || !known):
 			if denied == nil {
 				denied = err
 			}

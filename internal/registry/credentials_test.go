@@ -205,6 +205,8 @@ func TestRow97_CredentialsArePrintedByNothing(t *testing.T) {
 		C Credentials
 		P *Credentials
 	}{c, &c}
+	opened := readerOf(t, client, c, "ghcr.io/a/b")
+	papers := mustElsewhere(t, readerOf(t, client, c, "quay.io/a/b"), mustRepo(t, "ghcr.io/a/b"))
 	var logged bytes.Buffer
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "c", c, "w", wrapped)
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "c", c)
@@ -216,7 +218,8 @@ func TestRow97_CredentialsArePrintedByNothing(t *testing.T) {
 		c.String(), fmt.Sprint(c), fmt.Sprintf("%v %+v %#v %s %q %x %d", c, c, c, c, c, c, c),
 		fmt.Sprintf("%v %+v %#v", wrapped, wrapped, wrapped),
 		fmt.Sprintf("%v %+v %#v %x", c.entries[0].secret, c.entries[0].secret, c.entries[0].secret, c.entries[0].secret),
-		fmt.Sprintf("%+v", access.creds), logged.String(), string(asJSON),
+		fmt.Sprintf("%+v", access.creds), fmt.Sprintf("%v %+v %#v %s %x", access, access, access, access, access),
+		fmt.Sprintf("%v %+v %#v %s %x", opened, opened, opened, opened, opened), fmt.Sprintf("%v %+v %#v %s %x", papers, papers, papers, papers, papers), logged.String(), string(asJSON),
 	} {
 		if strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%x", canary)) {
 			t.Errorf("printed: %s", text)

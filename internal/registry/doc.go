@@ -20,6 +20,7 @@
 //	children.go    what a node may run of an index is found to a bounded depth
 //	fetch.go       content hashes to the digest that it was asked for by
 //	mirror.go      a mirror is an offer: names and digests stay the origin's, which is asked where the mirror fails
+//	elsewhere.go   papers kept in another repository are sought there alone, with the credentials that are for it
 //	limits.go      no registry takes all requests or all memory
 //	standing.go    most of both is for registries that have given whole answers of late
 //	accesses.go    credentials are held while they are in use, and no more of them than a bound

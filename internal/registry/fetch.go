@@ -30,10 +30,7 @@ func (a *Access) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (
 }
 
 func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
-	if err := checkTarget(image.Repository); err != nil {
-		return verify.Candidate{}, err
-	}
-	subject, err := imageDigest(image)
+	subject, err := target(image)
 	if err != nil {
 		return verify.Candidate{}, err
 	}

@@ -67,6 +67,40 @@ func (f *flights[K, V]) once(ctx context.Context, key K, timeout time.Duration, 
 	}
 }
 
+// queue lets who would ask for the same thing at once come after who asks for it already, to find it held by then. Unlike
+// a flight, nothing outlives who asks, and who finds nothing asks as well, without waiting again. The zero queue is ready for use.
+type queue[K comparable] struct {
+	mu   sync.Mutex
+	busy map[K]chan struct{} // closed when who asks is done
+}
+
+// after calls work, if somebody is at work for this key once that one is done or ctx ends.
+func (q *queue[K]) after(ctx context.Context, key K, work func() error) error {
+	q.mu.Lock()
+	before, busy := q.busy[key]
+	if !busy {
+		if q.busy == nil {
+			q.busy = map[K]chan struct{}{}
+		}
+		done := make(chan struct{})
+		q.busy[key] = done
+		defer func() {
+			q.mu.Lock()
+			delete(q.busy, key)
+			q.mu.Unlock()
+			close(done)
+		}()
+	}
+	q.mu.Unlock()
+	if busy {
+		select {
+		case <-before:
+		case <-ctx.Done():
+		}
+	}
+	return work()
+}
+
 // panicGuard turns a panic into an error, and reports it.
 type panicGuard struct {
 	report func(value any, stack []byte) // may be nil

@@ -38,35 +38,84 @@ func (a *Access) searches() []search {
 // A place that answers "not there" was answered. A registry that has no referrers API says so with 404, 400, 405 or
 // 406, with a redirect to somewhere else, or by answering with something that is no index.
 func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
-	host := image.RegistryStr()
-	refused := func(err error) (verify.Listing, error) {
-		return verify.Listing{}, fetchError(verify.PlaceManifest, host, err)
-	}
-	if err := checkTarget(image.Repository); err != nil {
-		return refused(err)
-	}
-	digest, err := imageDigest(image)
-	if err != nil {
-		return refused(err)
-	}
 	if !a.settled(image.Repository) { // ask the rest with the credential that opens the image
-		if err := a.client.guard.run(func() error { _, err := a.present(ctx, image.Repository, digest); return err }); err != nil {
-			return refused(err)
+		if err := a.Present(ctx, image); err != nil {
+			return verify.Listing{}, err
 		}
+	}
+	return sideBySide(ctx, a.client.guard, image,
+		func(ctx context.Context) (verify.Listing, error) { return a.below(ctx, image) },
+		func(ctx context.Context) (verify.Listing, error) { return a.seek(ctx, image) })
+}
+
+// part is one part of a listing.
+type part func(ctx context.Context) (verify.Listing, error)
+
+// sideBySide reads the image, with what is below it, while its papers are sought. That the image can't be read ends both.
+func sideBySide(ctx context.Context, guard panicGuard, image name.Digest, below, seek part) (verify.Listing, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var listing, papers verify.Listing
+	errs := guard.each(
+		func() (err error) {
+			if listing, err = below(ctx); err != nil {
+				stop()
+			}
+			return err
+		},
+		func() (err error) {
+			papers, err = seek(ctx)
+			return err
+		},
+	)
+	if errs[0] != nil {
+		return verify.Listing{}, fetchError(verify.PlaceManifest, image.RegistryStr(), errs[0])
+	}
+	if errs[1] != nil {
+		return verify.Listing{}, fetchError("", image.RegistryStr(), errs[1])
+	}
+	listing.Papers, listing.Unanswered = papers.Papers, papers.Unanswered
+	return listing, nil
+}
+
+// below implements view.
+func (a *Access) below(ctx context.Context, image name.Digest) (listing verify.Listing, _ error) {
+	digest, err := target(image)
+	if err == nil {
+		err = a.client.guard.run(func() error {
+			d, err := a.present(ctx, image.Repository, digest)
+			if err != nil || !d.index() {
+				return err
+			}
+			listing.Index = true
+			listing.Children, err = a.children(ctx, image.Repository, digest, d)
+			return err
+		})
+	}
+	if err != nil {
+		return verify.Listing{}, fetchError(verify.PlaceManifest, image.RegistryStr(), err)
+	}
+	return listing, nil
+}
+
+// seek implements view. Only what is over a bound is an error.
+func (a *Access) seek(ctx context.Context, image name.Digest) (verify.Listing, error) {
+	host := image.RegistryStr()
+	digest, err := target(image)
+	if err != nil {
+		return verify.Listing{}, fetchError("", host, err)
 	}
 	var listing verify.Listing
-	found, errs := a.searchAll(ctx, image.Repository, digest, &listing)
-	if errs[0] != nil {
-		return refused(errs[0])
-	}
+	found, errs := a.searchAll(ctx, image.Repository, digest)
 	for i, s := range a.searches() {
-		if err := errs[i+1]; err != nil {
-			at := fetchError(s.place, host, err)
-			if at.Kind == verify.TooMany {
-				return verify.Listing{}, at
-			}
-			listing.Unanswered = append(listing.Unanswered, at)
+		if errs[i] == nil {
+			continue
 		}
+		at := fetchError(s.place, host, errs[i])
+		if at.Kind == verify.TooMany {
+			return verify.Listing{}, at
+		}
+		listing.Unanswered = append(listing.Unanswered, at)
 	}
 	if listing.Papers = union(found); len(listing.Papers) > verify.MaxListed {
 		return verify.Listing{}, fetchError("", host, tooMany(len(listing.Papers)))
@@ -77,31 +126,31 @@ func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, e
 	return listing, nil
 }
 
-// searchAll reads the manifest, with what is below it, and all places at once. The first error is the manifest's, which ends the others.
-func (a *Access) searchAll(ctx context.Context, repo name.Repository, image v1.Hash, listing *verify.Listing) ([][]verify.Paper, []error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	searches := a.searches()
+// searchAll looks in all places at once. Where it isn't known which credential opens the repository, and only one place
+// shows it, those that turned one away are asked again: another place may have been asked with the wrong one alone.
+func (a *Access) searchAll(ctx context.Context, repo name.Repository, image v1.Hash) ([][]verify.Paper, []error) {
+	searches, known := a.searches(), a.settled(repo)
 	found := make([][]verify.Paper, len(searches))
-	works := []func() error{func() error {
-		d, err := a.present(ctx, repo, image)
-		if err == nil && d.index() {
-			listing.Index = true
-			listing.Children, err = a.children(ctx, repo, image, d)
-		}
-		if err != nil {
-			stop()
-		}
-		return err
-	}}
+	works := make([]func() error, len(searches))
 	for i, s := range searches {
-		works = append(works, func() (err error) {
+		works[i] = func() (err error) {
 			found[i], err = s.look(ctx, repo, image)
 			if err == nil && len(found[i]) > verify.MaxListed {
 				err = tooMany(len(found[i]))
 			}
 			return err
-		})
+		}
+	}
+	errs := a.client.guard.each(works...)
+	if known || !a.settled(repo) {
+		return found, errs
+	}
+	for i, work := range works {
+		if err := errs[i]; err == nil || failureOf(err).kind != verify.Unauthorized {
+			works[i] = func() error { return err }
+		} else {
+			works[i] = work
+		}
 	}
 	return found, a.client.guard.each(works...)
 }
@@ -132,20 +181,24 @@ func annotationBytes(annotations map[string]string) int {
 	return n
 }
 
-// present makes sure that the image is there and may be read, and returns its manifest.
-func (a *Access) present(ctx context.Context, repo name.Repository, image v1.Hash) (*document, error) {
-	if held, ok := a.client.contents.get(a.key(repo, image)); ok && a.client.now().Sub(held.readAt) < manifestFresh {
-		return parseDocument(held.body, held.mediaType)
-	}
-	return a.manifest(ctx, repo, image, -1, true)
+// present makes sure that the image is there and may be read, and returns its manifest. Papers may be sought in several
+// repositories at once: then it is read for all of them.
+func (a *Access) present(ctx context.Context, repo name.Repository, image v1.Hash) (d *document, _ error) {
+	key := a.key(repo, image)
+	err := a.presents.after(ctx, key, func() (err error) {
+		if held, ok := a.client.contents.get(key); ok && a.client.now().Sub(held.readAt) < manifestFresh {
+			d, err = parseDocument(held.body, held.mediaType)
+			return err
+		}
+		d, err = a.manifest(ctx, repo, image, -1, true)
+		return err
+	})
+	return d, err
 }
 
 // Present reads the image's manifest, but for one that was read within the last seconds. It implements verify.Fetcher.
 func (a *Access) Present(ctx context.Context, image name.Digest) error {
-	digest, err := imageDigest(image)
-	if err == nil {
-		err = checkTarget(image.Repository)
-	}
+	digest, err := target(image)
 	if err == nil {
 		err = a.client.guard.run(func() error { _, err := a.present(ctx, image.Repository, digest); return err })
 	}

@@ -27,7 +27,7 @@ type Reader interface {
 
 var (
 	_ Reader = (*Access)(nil)
-	_ Reader = (*mirrored)(nil)
+	_ Reader = (*opened)(nil)
 )
 
 // Open returns a reader of one repository: with those of the given credentials, say a Pod's, that are for it, then with
@@ -37,19 +37,11 @@ func (c *Client) Open(_ context.Context, creds Credentials, repo name.Repository
 	if err := checkTarget(repo); err != nil {
 		return nil, fetchError(verify.PlaceManifest, repo.RegistryStr(), err)
 	}
-	all := c.registries.now()
-	origin := c.With(all.credentials(creds, repo))
-	e := all.find(repo)
-	if e == nil || e.mirror == (location{}) {
-		return origin, nil
+	o := &opened{view: c.view(creds, repo), client: c, creds: creds, repo: repo}
+	if creds.held() > maxRemembered {
+		o.creds, o.much = Credentials{}, true
 	}
-	at, ok := e.mirror.standIn(e.prefix, repo)
-	if !ok { // no repository can have that name, so the mirror has none
-		return origin, nil
-	}
-	m := &mirrored{client: c, origin: origin, mirror: c.With(all.credentials(creds, at)), repo: repo, at: at}
-	m.id = m.access(e.mirror)
-	return m, nil
+	return o, nil
 }
 
 // mirrored reads one repository by way of another one that stands in for it. Policies and caches know nothing of it:
@@ -133,10 +125,24 @@ func (m *mirrored) Fetch(ctx context.Context, image name.Digest, p verify.Paper)
 // enough. A mirror of images alone has none, so else the origin is asked as well, and what both have counts. Where the
 // origin answered in every place, it doesn't matter what the mirror did: it is the origin that says what there is.
 func (m *mirrored) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
-	enough := func(l verify.Listing) bool { return len(l.Papers) > 0 && len(l.Unanswered) == 0 }
 	mirror, origin := race(ctx, m, image.Repository, enough, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
 		return a.List(ctx, repo.Digest(image.DigestStr()))
 	})
+	return m.both(image, mirror, origin)
+}
+
+// below implements view: the image is the same bytes at both.
+func (m *mirrored) below(ctx context.Context, image name.Digest) (verify.Listing, error) {
+	return either(ctx, m, verify.PlaceManifest, image.Repository, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
+		return a.below(ctx, repo.Digest(image.DigestStr()))
+	})
+}
+
+// enough tells whether a mirror's listing makes it needless to ask the origin.
+func enough(l verify.Listing) bool { return len(l.Papers) > 0 && len(l.Unanswered) == 0 }
+
+// both puts together what mirror and origin list.
+func (m *mirrored) both(image name.Digest, mirror, origin said[verify.Listing]) (verify.Listing, error) {
 	switch {
 	case mirror.good() && enough(mirror.value):
 		return mirror.value, nil

@@ -91,7 +91,7 @@ func TestAMirrorStandsInForItsPrefix(t *testing.T) {
 		t.Error(err)
 	}
 	for _, repo := range []string{originHost + "/other/app", originHost + "/teamx/app"} {
-		if _, ok := mustOpen(t, p.client, Credentials{}, repo).(*Access); !ok {
+		if _, ok := mustOpen(t, p.client, Credentials{}, repo).(*opened).view.(*Access); !ok {
 			t.Errorf("%s has a mirror", repo)
 		}
 	}
@@ -115,7 +115,7 @@ func TestWhoIsShownTheImageByTheMirrorAloneIsNotToldOfTheOriginsPapers(t *testin
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := verify.NewKeyAuthority("release", keys)
+	release, err := verify.NewKeyAuthority("release", keys, verify.Terms{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestWhoIsShownTheImageByTheMirrorAloneIsNotToldOfTheOriginsPapers(t *testin
 		{"who has none", Credentials{}, 0},
 	} {
 		r := mustOpen(t, c, tc.creds, image.Repository.Name())
-		f := v.Findings(within(t, admission), r, image, []verify.Authority{release}, verify.Held)
+		f := v.Findings(within(t, admission), r, image, verify.SignaturesBy(release), verify.Held)
 		if len(f[0].Evidence) != tc.evidence {
 			t.Errorf("%s: %d evidence, want %d", tc.who, len(f[0].Evidence), tc.evidence)
 		}

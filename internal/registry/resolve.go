@@ -111,6 +111,14 @@ func checkTarget(repo name.Repository) error {
 	return checkRepository(repo.RepositoryStr())
 }
 
+// target returns the digest of an image that may be asked for.
+func target(image name.Digest) (v1.Hash, error) {
+	if err := checkTarget(image.Repository); err != nil {
+		return v1.Hash{}, err
+	}
+	return imageDigest(image)
+}
+
 // imageDigest returns the digest of a reference. Only sha256 is taken: nothing else is signed about.
 func imageDigest(image name.Digest) (v1.Hash, error) {
 	h, err := v1.NewHash(image.DigestStr())

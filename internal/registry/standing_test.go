@@ -101,7 +101,7 @@ func TestRowR02_OnePodWhoseImagesStallStopsNoOtherRegistry(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 256 { // the images of one Pod
 		ref := mustDigest(t, fmt.Sprintf("%d.evil.example/x@sha256:%064x", i%16, i))
-		wg.Go(func() { v.Findings(ctx, c.With(Credentials{}), ref, make([]verify.Authority, 1), verify.Held) })
+		wg.Go(func() { v.Findings(ctx, c.With(Credentials{}), ref, make([]verify.Question, 1), verify.Held) })
 	}
 	time.Sleep(500 * time.Millisecond)
 	for _, host := range []string{"known.example", "named.example.org", "first.example"} {

@@ -277,7 +277,7 @@ func (e *Evaluator) verdicts(ctx context.Context, open opener, policies []*polic
 	var at []int
 	for i, p := range policies {
 		out[i] = p.Judge(img, know)
-		if !out[i].Outcome().Passes() && len(p.Authorities()) > 0 {
+		if !out[i].Outcome().Passes() && len(p.Questions()) > 0 {
 			again, at = append(again, p), append(at, i)
 		}
 	}

@@ -12,11 +12,11 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// know asks for the findings of all the policies' authorities at once: about the image, and where it is an index about those of its
+// know asks all the policies' questions at once: about the image, and where it is an index about those of its
 // children whose papers a policy wants.
 func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Policy, img policy.Image, fresh verify.Freshness) policy.Knowledge {
-	authorities, index := authoritiesOf(policies)
-	if len(authorities) == 0 || img.Digest == (v1.Hash{}) {
+	questions, index := questionsOf(policies)
+	if len(questions) == 0 || img.Digest == (v1.Hash{}) {
 		return unknown(img, errors.New("nothing was asked for"))
 	}
 	registry, err := open()
@@ -24,17 +24,17 @@ func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Po
 		return unknown(img, err)
 	}
 	ask := func(digest v1.Hash) []verify.Findings {
-		return e.Verifier.Findings(ctx, registry, img.Reference.Repository().Digest(digest.String()), authorities, fresh)
+		return e.Verifier.Findings(ctx, registry, img.Reference.Repository().Digest(digest.String()), questions, fresh)
 	}
 	found := map[v1.Hash][]verify.Findings{img.Digest: ask(img.Digest)}
 	if at := slices.IndexFunc(found[img.Digest], func(f verify.Findings) bool { return f.Index }); at >= 0 {
 		e.below(policies, found[img.Digest][at].Children, found, ask)
 	}
-	missing := unknown(img, errors.New("nothing is known of this authority"))
-	return func(digest v1.Hash, a verify.Authority) verify.Findings {
-		i, ok := index[a.Fingerprint()]
+	missing := unknown(img, errors.New("this question was not asked"))
+	return func(digest v1.Hash, q verify.Question) verify.Findings {
+		i, ok := index[q.Fingerprint()]
 		if !ok || i >= len(found[digest]) {
-			return missing(digest, a)
+			return missing(digest, q)
 		}
 		return found[digest][i]
 	}
@@ -72,14 +72,14 @@ func (e *Evaluator) below(policies []*policy.Policy, children []verify.Child, fo
 	}
 }
 
-// authoritiesOf returns the distinct authorities of policies, and where each is among them.
-func authoritiesOf(policies []*policy.Policy) (all []verify.Authority, index map[verify.Fingerprint]int) {
+// questionsOf returns the distinct questions of policies, and where each is among them.
+func questionsOf(policies []*policy.Policy) (all []verify.Question, index map[verify.Fingerprint]int) {
 	index = map[verify.Fingerprint]int{}
 	for _, p := range policies {
-		for _, a := range p.Authorities() {
-			if _, ok := index[a.Fingerprint()]; !ok {
-				index[a.Fingerprint()] = len(all)
-				all = append(all, a)
+		for _, q := range p.Questions() {
+			if _, ok := index[q.Fingerprint()]; !ok {
+				index[q.Fingerprint()] = len(all)
+				all = append(all, q)
 			}
 		}
 	}
@@ -93,5 +93,5 @@ func unknown(img policy.Image, err error) policy.Knowledge {
 	if errors.As(err, &fe) {
 		f.Unanswered[0] = fe
 	}
-	return func(v1.Hash, verify.Authority) verify.Findings { return f }
+	return func(v1.Hash, verify.Question) verify.Findings { return f }
 }

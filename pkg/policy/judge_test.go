@@ -30,9 +30,9 @@ func newWorld(t testing.TB) world {
 
 // know is what is known of an image.
 func (w world) know(img policy.Image) policy.Knowledge {
-	return func(digest v1.Hash, a verify.Authority) verify.Findings {
+	return func(digest v1.Hash, q verify.Question) verify.Findings {
 		d := img.Reference.Repository().Digest(digest.String())
-		return w.v.Findings(w.t.Context(), w, d, []verify.Authority{a}, verify.Anew)[0]
+		return w.v.Findings(w.t.Context(), w, d, []verify.Question{q}, verify.Anew)[0]
 	}
 }
 
@@ -65,7 +65,7 @@ func TestTheZeroValuesRefuse(t *testing.T) {
 	if (policy.Result{}).Outcome.Passes() {
 		t.Error("the zero Result passes")
 	}
-	nothing := func(v1.Hash, verify.Authority) verify.Findings { return verify.Findings{} }
+	nothing := func(v1.Hash, verify.Question) verify.Findings { return verify.Findings{} }
 	img := pinned(t, verifytest.Digest("x"))
 	if v := (&policy.Policy{}).Judge(img, nothing); v.Outcome().Passes() {
 		t.Error("the zero Policy passes an image")

@@ -120,9 +120,9 @@ func TestAPinnedReferenceKeepsTheTagThatPoliciesJudge(t *testing.T) {
 // built is a requirement of each platform: that the digest was built by one of the builders.
 type built struct{ by map[v1.Hash]policy.Outcome }
 
-func (built) Name() string                    { return "built" }
-func (built) Subject() policy.Subject         { return policy.EachPlatform }
-func (built) Authorities() []verify.Authority { return make([]verify.Authority, 1) }
+func (built) Name() string                 { return "built" }
+func (built) Subject() policy.Subject      { return policy.EachPlatform }
+func (built) Questions() []verify.Question { return make([]verify.Question, 1) }
 func (b built) Judge(d v1.Hash, _ []verify.Findings) policy.Result {
 	return policy.Result{Requirement: "built", Outcome: b.by[d], Reason: policy.Verified, Detail: "built"}
 }
@@ -161,7 +161,7 @@ func TestRow43_WhatIsAboutEachPlatformHoldsForAnIndexIfEverySelectedChildHasIt(t
 				p.Platforms = append(p.Platforms, got)
 			}
 			img := pinned(t, index)
-			v := p.Judge(img, func(v1.Hash, verify.Authority) verify.Findings {
+			v := p.Judge(img, func(v1.Hash, verify.Question) verify.Findings {
 				return verify.Findings{Index: tc.children != nil, Children: tc.children}
 			})
 			if len(v.Results) != 1 || v.Results[0].Outcome != tc.want || !strings.Contains(v.Results[0].Detail, tc.text) || tc.reason != "" && v.Results[0].Reason != tc.reason {

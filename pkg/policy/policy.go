@@ -85,9 +85,9 @@ type Requirement interface {
 	Name() string
 	// Subject says which digests its papers are about.
 	Subject() Subject
-	// Authorities are those whose findings Judge wants, in that order.
-	Authorities() []verify.Authority
-	// Judge says what comes of the requirement for one digest of its subject, from one Findings for each of Authorities.
+	// Questions are those whose answers Judge wants, in that order.
+	Questions() []verify.Question
+	// Judge says what comes of the requirement for one digest of its subject, from one Findings for each of Questions.
 	Judge(digest v1.Hash, findings []verify.Findings) Result
 }
 
@@ -104,17 +104,17 @@ type Image struct {
 
 func (i Image) resolved() bool { return i.Digest != v1.Hash{} }
 
-// Knowledge returns what an authority is known to have said about a digest: the one that is being judged, or one below it.
-type Knowledge func(digest v1.Hash, authority verify.Authority) verify.Findings
+// Knowledge returns what is known of a digest in answer to a question: the one that is being judged, or one below it.
+type Knowledge func(digest v1.Hash, question verify.Question) verify.Findings
 
-// Authorities returns all the authorities whose findings Judge wants.
-func (p *Policy) Authorities() []verify.Authority {
+// Questions returns all the questions whose answers Judge wants.
+func (p *Policy) Questions() []verify.Question {
 	if p.Unusable != "" || p.Action != ActionRequire {
 		return nil
 	}
-	var out []verify.Authority
+	var out []verify.Question
 	for _, r := range p.Requirements {
-		out = append(out, r.Authorities()...)
+		out = append(out, r.Questions()...)
 	}
 	return out
 }

@@ -17,7 +17,8 @@ const MaxSigners = 64
 // signature is the requirement that the image itself was signed.
 //
 //	by       the authorities that count
-//	atLeast  how many distinct signers are needed (default 1); a signer is a key, whatever its name and however often it signed
+//	atLeast  how many distinct signers are needed (default 1). A signer is a key, whatever its name and however often it signed; the
+//	         issuer and subject of a keyless signature; a name in an own PKI. Who sign with one key are one
 //
 // A signature is a signature: a legacy simple signing payload, or a bundle whose predicate type is
 // https://sigstore.dev/cosign/sign/v1. An SBOM attestation by the same key is none. The subject is the digest that
@@ -36,16 +37,33 @@ func NewSignature(by []verify.Authority, atLeast int) (Requirement, error) {
 	if atLeast < 1 || atLeast > MaxSigners {
 		return nil, fmt.Errorf("atLeast: %d, want 1 to %d", atLeast, MaxSigners)
 	}
-	keys := map[verify.Fingerprint]bool{}
+	if most, known := mostSigners(by); known && most < atLeast {
+		return nil, fmt.Errorf("atLeast: %d signers, but the authorities have %d distinct keys or identities, so nobody could satisfy it", atLeast, most)
+	}
+	return signature{by: by, atLeast: atLeast}, nil
+}
+
+// mostSigners is how many distinct signers the authorities have at most; it isn't known where one of them goes by patterns.
+func mostSigners(by []verify.Authority) (most int, known bool) {
+	keys, seen := map[verify.Fingerprint]bool{}, map[verify.Fingerprint]bool{}
 	for _, a := range by {
+		if seen[a.Fingerprint()] {
+			continue
+		}
+		seen[a.Fingerprint()] = true
 		for _, k := range a.Keys() {
 			keys[k.Fingerprint()] = true
 		}
+		if len(a.Keys()) > 0 {
+			continue
+		}
+		n := a.Signers()
+		if n == 0 {
+			return 0, false
+		}
+		most += n
 	}
-	if len(keys) < atLeast {
-		return nil, fmt.Errorf("atLeast: %d signers, but the authorities have %d distinct keys, so nobody could satisfy it", atLeast, len(keys))
-	}
-	return signature{by: by, atLeast: atLeast}, nil
+	return most + len(keys), true
 }
 
 // Name implements Requirement.
@@ -54,8 +72,8 @@ func (s signature) Name() string { return "signature" }
 // Subject implements Requirement.
 func (s signature) Subject() Subject { return TheImage }
 
-// Authorities implements Requirement.
-func (s signature) Authorities() []verify.Authority { return s.by }
+// Questions implements Requirement.
+func (s signature) Questions() []verify.Question { return verify.SignaturesBy(s.by...) }
 
 // String says by whom and how many.
 func (s signature) String() string {
@@ -78,12 +96,12 @@ func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
 	if len(findings) != len(s.by) {
 		return Result{Requirement: s.Name(), Reason: InternalError, Detail: "findings are missing"}
 	}
-	signers := map[verify.Fingerprint]string{}
+	var signers signers
 	var unanswered *verify.FetchError
 	for i, f := range findings {
 		for _, e := range f.Evidence {
 			if e.Subject() == digest && e.Authority() == s.by[i].Fingerprint() && e.PredicateType() == verify.CosignSign {
-				signers[e.Signer()] = s.by[i].Name()
+				signers.add(e, s.by[i].Name())
 			}
 		}
 		if len(f.Unanswered) > 0 && unanswered == nil {
@@ -93,26 +111,57 @@ func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
 	r := Result{Requirement: s.Name()}
 	switch {
 	case len(signers) >= s.atLeast:
-		r.Outcome, r.Reason, r.Detail = Satisfied, Verified, describe(signers)
+		r.Outcome, r.Reason, r.Detail = Satisfied, Verified, signers.String()
 	case unanswered != nil:
 		r.Reason, r.Detail = ReasonOf(unanswered), unanswered.Error()
 	case len(signers) > 0:
 		r.Outcome, r.Reason = Violated, TooFewSigners
-		r.Detail = fmt.Sprintf("%s of at least %d: %s", count(len(signers), "signer"), s.atLeast, describe(signers))
+		r.Detail = fmt.Sprintf("%s of at least %d: %s", count(len(signers), "signer"), s.atLeast, signers)
 	default:
 		r.Outcome, r.Reason, r.Detail = Violated, NoTrustedSignature, s.nearest(findings)
 	}
 	return r
 }
 
-func describe(signers map[verify.Fingerprint]string) string {
-	var parts []string
-	for key, name := range signers {
-		parts = append(parts, fmt.Sprintf("%s (key %s)", name, short(key.String())))
+// signers are distinct ones: no two have an identity or a key in common.
+type signers []signer
+
+// signer is somebody who signed, as far as evidence tells: all that one identity or one key did.
+type signer struct {
+	prints []verify.Fingerprint
+	text   string
+}
+
+// add counts whoever made the evidence, once however often and under however many names.
+func (all *signers) add(e verify.Evidence, authority string) {
+	one := signer{prints: []verify.Fingerprint{e.Signer(), e.Key()}, text: fmt.Sprintf("%s (%s)", authority, brief(e.Who()))}
+	apart := (*all)[:0:0]
+	for _, s := range *all {
+		if !slices.ContainsFunc(s.prints, func(p verify.Fingerprint) bool { return slices.Contains(one.prints, p) }) {
+			apart = append(apart, s)
+			continue
+		}
+		one.prints, one.text = append(one.prints, s.prints...), min(one.text, s.text)
 	}
-	// Sorted, so that the same knowledge always reads the same.
+	*all = append(apart, one)
+}
+
+// String names them, sorted, so that the same knowledge always reads the same.
+func (all signers) String() string {
+	parts := make([]string, 0, len(all))
+	for _, s := range all {
+		parts = append(parts, s.text)
+	}
 	slices.Sort(parts)
 	return "by " + strings.Join(parts, ", ")
+}
+
+// brief is a signer for a message: of a key's fingerprint the beginning does.
+func brief(who string) string {
+	if kind, print, ok := strings.Cut(printable(who), " SHA256:"); ok {
+		return kind + " " + short("SHA256:"+print)
+	}
+	return printable(who)
 }
 
 // nearest tells what was found instead, the nearest first.
@@ -130,6 +179,8 @@ func (s signature) nearest(findings []verify.Findings) string {
 	m := f.Misses[0]
 	found := fmt.Sprintf("%s found, none by %s", count(f.Seen, "paper"), who)
 	switch m.Reason {
+	case verify.MissUnproven:
+		return fmt.Sprintf("%s; nearest: a signature (%s) by %s, which isn't proven: %s", found, m.Form, brief(m.Claimed), printable(m.Why))
 	case verify.MissOtherSubject:
 		return fmt.Sprintf("%s; nearest: a signature (%s) for another digest, %s", found, m.Form, short(printable(m.Claimed)))
 	case verify.MissOtherSigner:
@@ -141,8 +192,7 @@ func (s signature) nearest(findings []verify.Findings) string {
 		}
 		text := fmt.Sprintf("%s found (%s), none by %s", count(n, "signature"), m.Form, who)
 		if m.Claimed != "" {
-			kind, print, _ := strings.Cut(printable(m.Claimed), " ")
-			text += "; nearest: " + strings.TrimSpace(kind+" "+short(print))
+			text += "; nearest: " + brief(m.Claimed)
 		}
 		return text
 	case verify.MissOtherType:

@@ -45,12 +45,12 @@ func (p *Policy) eachPlatform(r Requirement, children []verify.Child, know Knowl
 	return out
 }
 
-// findingsOf is what a requirement's authorities are known to have said about a digest.
+// findingsOf is what is known of a digest in answer to a requirement's questions.
 func findingsOf(r Requirement, digest v1.Hash, know Knowledge) []verify.Findings {
-	authorities := r.Authorities()
-	out := make([]verify.Findings, len(authorities))
-	for i, a := range authorities {
-		out[i] = know(digest, a)
+	questions := r.Questions()
+	out := make([]verify.Findings, len(questions))
+	for i, q := range questions {
+		out[i] = know(digest, q)
 	}
 	return out
 }

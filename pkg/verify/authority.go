@@ -2,58 +2,245 @@ package verify
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
 // MaxKeys bounds the keys of one authority: each may be tried on each candidate, within MaxChecks.
 const MaxKeys = 64
 
-// Authority is someone who may vouch for an image: so far, whoever holds one of a set of keys. The set of
-// kinds is closed. The zero Authority vouches for nothing.
+// Authority is someone who may vouch for an image: whoever holds one of a set of keys, had one of a set of identities confirmed by a
+// Fulcio, or holds a certificate of an own PKI. The set of kinds is closed. The zero Authority vouches for nothing.
 type Authority struct {
 	name        string
-	keys        []Key
+	who         who
+	terms       Terms
 	fingerprint Fingerprint
 }
 
+// who is a kind of authority.
+type who interface {
+	// prove checks that what was opened is signed by one of them, on terms. It returns what was shown, or why nothing was: a notBy, an
+	// unproven, or an error that says that there was no time or budget to find out.
+	prove(ctx context.Context, o *opened, t Terms, left *budget, now time.Time) (proof, error)
+	// signers is how many distinct signers there can be at most; 0 if that isn't known.
+	signers() int
+}
+
+// proof is what a verification showed.
+type proof struct {
+	signer Fingerprint // whoever signed
+	key    Fingerprint // the key that signed: SHA-256 of its PKIX DER
+	who    string      // the signer, for people
+	at     time.Time   // verified time of the signature, the earliest; zero if there is none
+	until  time.Time   // until when this may be believed without another look; zero if for ever
+}
+
+// notBy says that it is signed by somebody else, as far as one can see.
+type notBy struct{ claimed string }
+
+func (e notBy) Error() string { return "not signed by the authority, but by " + e.claimed }
+
+// unproven says that it is, or claims to be, signed by the authority, and that what has to be shown for that isn't.
+type unproven struct{ who, why string }
+
+func (e unproven) Error() string { return e.who + ": " + e.why }
+
 // NewKeyAuthority returns the authority of whoever holds the private half of one of the keys. A policy refers to
 // it by name; the name is not part of what it is.
-func NewKeyAuthority(name string, keys []Key) (Authority, error) {
-	if name == "" {
-		return Authority{}, errors.New("an authority needs a name")
-	}
+func NewKeyAuthority(name string, keys []Key, terms Terms) (Authority, error) {
 	if len(keys) == 0 {
 		return Authority{}, errors.New("an authority without a key would vouch for nothing")
 	}
 	if len(keys) > MaxKeys {
 		return Authority{}, errors.New("more than 64 keys in one authority")
 	}
-	prints := make([]Fingerprint, 0, len(keys))
+	prints := make([][]byte, 0, len(keys))
 	for _, k := range keys {
 		if k.verifier == nil {
 			return Authority{}, errors.New("an authority of a key that was not parsed")
 		}
-		prints = append(prints, k.fingerprint)
+		prints = append(prints, k.fingerprint[:])
 	}
-	slices.SortFunc(prints, func(a, b Fingerprint) int { return bytes.Compare(a[:], b[:]) })
-	parts := [][]byte{[]byte("key")}
-	for _, p := range slices.Compact(prints) {
-		parts = append(parts, p[:])
+	return newAuthority(name, keyHolders(slices.Clone(keys)), terms, "key", prints)
+}
+
+// newAuthority completes an authority. The order of its parts says nothing.
+func newAuthority(name string, w who, terms Terms, kind string, parts [][]byte) (Authority, error) {
+	if name == "" {
+		return Authority{}, errors.New("an authority needs a name")
 	}
-	return Authority{name: name, keys: slices.Clone(keys), fingerprint: digestOf(parts...)}, nil
+	if err := terms.check(); err != nil {
+		return Authority{}, err
+	}
+	slices.SortFunc(parts, bytes.Compare)
+	all := append([][]byte{[]byte(kind)}, slices.CompactFunc(parts, bytes.Equal)...)
+	return Authority{name: name, who: w, terms: terms, fingerprint: digestOf(append(all, terms.parts()...)...)}, nil
 }
 
 // Name is how the policy refers to the authority.
 func (a Authority) Name() string { return a.name }
 
-// Fingerprint identifies the resolved material: another key behind the same name is another authority.
+// Fingerprint identifies the resolved material: another key, root or identity behind the same name is another authority.
 func (a Authority) Fingerprint() Fingerprint { return a.fingerprint }
 
-// Keys returns the authority's public keys.
-func (a Authority) Keys() []Key { return slices.Clone(a.keys) }
+// Keys returns the authority's public keys; none if it isn't one of keys.
+func (a Authority) Keys() []Key {
+	keys, _ := a.who.(keyHolders)
+	return slices.Clone([]Key(keys))
+}
+
+// Signers is how many distinct signers the authority has at most; 0 says that it can't be told, as with patterns.
+func (a Authority) Signers() int {
+	if a.who == nil {
+		return 0
+	}
+	return a.who.signers()
+}
+
+// Identities returns the identities of a keyless authority.
+func (a Authority) Identities() []Identity {
+	if k, ok := a.who.(keyless); ok {
+		return slices.Clone(k.identities)
+	}
+	return nil
+}
+
+// CertificateIdentities returns the identities of an authority of certificates.
+func (a Authority) CertificateIdentities() []CertificateIdentity {
+	if c, ok := a.who.(certificates); ok {
+		return slices.Clone(c.identities)
+	}
+	return nil
+}
+
+// Repository is where the authority's papers are kept; the zero Repository says beside the image.
+func (a Authority) Repository() name.Repository { return a.terms.Repository }
+
+// keyHolders are those who hold one of some keys.
+type keyHolders []Key
+
+func (h keyHolders) signers() int { return len(h) }
+
+func (h keyHolders) prove(ctx context.Context, o *opened, t Terms, left *budget, _ time.Time) (proof, error) {
+	b, err := o.byKey()
+	if err != nil {
+		return proof{}, notBy{o.signer}
+	}
+	var short error
+	for _, k := range h.likeliest(o.hint) {
+		res, err := k.verify(ctx, b, o, t, left)
+		if err == nil {
+			return proof{signer: k.fingerprint, key: k.fingerprint, who: "key " + k.fingerprint.String(), at: earliest(res)}, nil
+		}
+		if stop(err) {
+			return proof{}, err
+		}
+		if short == nil && (t.Log == Required || t.Timestamp == Required) { // whether the signature at least is good
+			switch _, bare := k.verify(ctx, b, o, Terms{}, left); {
+			case stop(bare):
+				return proof{}, bare
+			case bare == nil:
+				short = unproven{"key " + k.fingerprint.String(), why(err)}
+			}
+		}
+	}
+	if short != nil {
+		return proof{}, short
+	}
+	return proof{}, notBy{o.signer}
+}
+
+// likeliest returns the keys, the one that is hinted at first.
+func (h keyHolders) likeliest(hint []byte) []Key {
+	for i, k := range h {
+		if i > 0 && hint != nil && bytes.Equal(hint, k.fingerprint[:]) {
+			return slices.Concat([]Key{k}, h[:i], h[i+1:])
+		}
+	}
+	return h
+}
+
+// verify tries what the terms ask for, with a verified time first if there may be one.
+func (k Key) verify(ctx context.Context, b *entity, o *opened, t Terms, left *budget) (*sgverify.VerificationResult, error) {
+	if k.verifier == nil {
+		return nil, errors.New("a key that was not parsed")
+	}
+	m := o.material(t, k.verifier)
+	var err error
+	for _, try := range t.attempts(o) {
+		if err := left.spend(ctx); err != nil {
+			return nil, err
+		}
+		var res *sgverify.VerificationResult
+		if res, err = o.verify(b, m, try, sgverify.WithKey()); err == nil {
+			return res, nil
+		}
+	}
+	return nil, err
+}
+
+// attempts are the ways in which a signature by a key can meet the terms, the one that tells most first.
+func (t Terms) attempts(o *opened) [][]sgverify.VerifierOption {
+	if t.Trust == nil {
+		return [][]sgverify.VerifierOption{{sgverify.WithNoObserverTimestamps()}}
+	}
+	logs, stamped := 1, sgverify.WithObserverTimestamps(1)
+	if t.Log == Required {
+		logs = t.Trust.thresholds.Logs
+	}
+	if t.Timestamp == Required {
+		stamped = sgverify.WithSignedTimestamps(t.Trust.thresholds.Timestamps)
+	}
+	var out [][]sgverify.VerifierOption
+	if t.Log == Required || o.entries > 0 {
+		out = append(out, []sgverify.VerifierOption{sgverify.WithTransparencyLog(logs), stamped})
+	}
+	if t.Log != Required && (t.Timestamp == Required || o.stamps > 0) {
+		out = append(out, []sgverify.VerifierOption{stamped})
+	}
+	switch {
+	case t.Timestamp == Required:
+	case t.Log == Required:
+		out = append(out, []sgverify.VerifierOption{sgverify.WithTransparencyLog(logs), sgverify.WithNoObserverTimestamps()})
+	default:
+		out = append(out, []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()})
+	}
+	return out
+}
+
+// earliest is the earliest time at which the signature was seen; zero if nobody who is trusted saw it.
+func earliest(res *sgverify.VerificationResult) time.Time {
+	var out time.Time
+	for _, t := range res.VerifiedTimestamps {
+		if out.IsZero() || t.Timestamp.Before(out) {
+			out = t.Timestamp
+		}
+	}
+	return out
+}
+
+// stop tells an error that says nothing about the candidate: there was no time or budget left.
+func stop(err error) bool {
+	return errors.Is(err, errTooManyChecks) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// why is what sigstore says of a verification that failed, in as many bytes as strangers are quoted.
+func why(err error) string {
+	const most = 256
+	text := err.Error()
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	return text
+}
 
 // digestOf hashes parts with their lengths before them, so that no two lists of parts collide by their seams.
 func digestOf(parts ...[]byte) Fingerprint {

@@ -34,7 +34,7 @@ type key struct {
 	repository string
 	digest     string
 	access     Access
-	authority  Fingerprint
+	question   Fingerprint
 }
 
 // cache holds findings, bounded by bytes.
@@ -117,13 +117,13 @@ const childOverhead = 24
 func cost(k key, f Findings) int64 {
 	n := entryOverhead + int64(unsafe.Sizeof(k)) + int64(len(k.repository)+len(k.digest)) + int64(unsafe.Sizeof(f))
 	for _, e := range f.Evidence {
-		n += int64(unsafe.Sizeof(e)) + int64(len(e.subject.Hex)+len(e.source.Hex)+len(e.predicateType))
+		n += int64(unsafe.Sizeof(e)) + int64(len(e.subject.Hex)+len(e.source.Hex)+len(e.predicateType)+len(e.who.Value()))
 	}
 	for _, c := range f.Children { // shared among authorities, and counted for each
 		n += childOverhead + int64(unsafe.Sizeof(c)) + int64(len(c.Digest.Hex)+len(c.Platform.OS)+len(c.Platform.Architecture)+len(c.Platform.Variant))
 	}
 	for _, m := range f.Misses {
-		n += int64(unsafe.Sizeof(m)) + int64(len(m.Claimed)+len(m.Source.Hex))
+		n += int64(unsafe.Sizeof(m)) + int64(len(m.Claimed)+len(m.Why)+len(m.Source.Hex))
 	}
 	for _, u := range f.Unanswered {
 		n += int64(unsafe.Sizeof(*u)) + 32 + int64(len(u.Host)+len(u.Err.Error()))

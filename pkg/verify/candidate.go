@@ -82,6 +82,9 @@ type Fetcher interface {
 	Fetch(ctx context.Context, image name.Digest, p Paper) (Candidate, error)
 	// Present reads the image's manifest anew, by which the registry shows that these credentials may read the image.
 	Present(ctx context.Context, image name.Digest) error
+	// Elsewhere returns a Fetcher of the same image whose papers are kept in another repository, read with what of the same credentials
+	// is for that one. Its List reads the image's own manifest where the image is, and papers there alone.
+	Elsewhere(papers name.Repository) (Fetcher, error)
 	// Access identifies the credentials used.
 	Access() Access
 }

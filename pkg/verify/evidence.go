@@ -2,6 +2,7 @@ package verify
 
 import (
 	"time"
+	"unique"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -25,10 +26,13 @@ type Evidence struct {
 	subject       v1.Hash
 	authority     Fingerprint
 	signer        Fingerprint
+	key           Fingerprint
+	who           unique.Handle[string]
 	predicateType string
 	form          Form
 	source        v1.Hash
 	place         Place
+	at, until     int64 // seconds since 1970; 0 for none
 }
 
 // Subject is the digest that the evidence is about.
@@ -37,8 +41,31 @@ func (e Evidence) Subject() v1.Hash { return e.subject }
 // Authority is the fingerprint of the authority that vouches.
 func (e Evidence) Authority() Fingerprint { return e.authority }
 
-// Signer identifies who signed, by key: an authority of several keys is several signers, and one key under two names is one.
+// Signer identifies who signed: by key, so that an authority of several keys is several signers, and one key under two names is one; by
+// issuer and subject for a keyless signature; by name in an own PKI.
 func (e Evidence) Signer() Fingerprint { return e.signer }
+
+// Key is the key that signed, as the SHA-256 of its PKIX DER. Signers who share one are no two.
+func (e Evidence) Key() Fingerprint { return e.key }
+
+// Who is the signer for people: a key's fingerprint, a subject and its issuer, or a name.
+func (e Evidence) Who() string {
+	if e == (Evidence{}) {
+		return ""
+	}
+	return e.who.Value()
+}
+
+// Time is when the signature was seen by a log or timestamp authority that is trusted, the earliest, to the second; zero if none saw it.
+func (e Evidence) Time() time.Time {
+	if e.at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(e.at, 0).UTC()
+}
+
+// good tells whether the evidence still holds: what was judged by the present time must be judged again.
+func (e Evidence) good(now time.Time) bool { return e.until == 0 || now.Unix() <= e.until }
 
 // PredicateType is the full URI of what was said, from the signed bytes.
 func (e Evidence) PredicateType() string { return e.predicateType }
@@ -54,8 +81,9 @@ type MissReason uint8
 
 // The reasons, the nearest first.
 const (
-	MissOtherSubject MissReason = iota + 1 // it is about another digest
-	MissOtherSigner                        // its signature isn't by any key of the authority
+	MissUnproven     MissReason = iota + 1 // it claims to be by the authority, and that isn't shown
+	MissOtherSubject                       // it is about another digest
+	MissOtherSigner                        // it isn't signed by the authority
 	MissOtherType                          // it is about something else than what was sought
 	MissMalformed                          // it can't be read
 )
@@ -65,8 +93,10 @@ const (
 type Miss struct {
 	Reason  MissReason
 	Form    Form
-	Claimed string // what it says of itself: key hint, subject digest, predicate type, or what is wrong with it
+	Claimed string // what it says of itself: signer, subject digest, predicate type, or what is wrong with it
+	Why     string // what wasn't shown, where it is MissUnproven
 	Source  v1.Hash
+	Place   Place
 }
 
 // Findings is what one authority is known to have said about one digest.

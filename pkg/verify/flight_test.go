@@ -80,7 +80,7 @@ func flood(ctx context.Context, v *verify.Verifier, f verify.Fetcher, a verify.A
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			out[i] = v.Findings(ctx, f, imageAt(fmt.Sprintf("r%d.example", i%hosts), i), []verify.Authority{a}, verify.Held)[0]
+			out[i] = v.Findings(ctx, f, imageAt(fmt.Sprintf("r%d.example", i%hosts), i), verify.SignaturesBy(a), verify.Held)[0]
 		}()
 	}
 	return func() []verify.Findings { wg.Wait(); return out }
@@ -150,7 +150,7 @@ func TestAnAnswerForWantOfRoomIsNeitherKeptNorAnOutage(t *testing.T) {
 	v := newVerifier(t, verify.Options{Clock: c.Now})
 	well, h := verifytest.NewRegistry(), &hanging{Registry: verifytest.NewRegistry()}
 	well.Sign(s, hash)
-	if f := v.Findings(t.Context(), well, image, a, verify.Held)[0]; len(f.Evidence) != 1 {
+	if f := v.Findings(t.Context(), well, image, verify.SignaturesBy(a...), verify.Held)[0]; len(f.Evidence) != 1 {
 		t.Fatalf("%+v", f)
 	}
 	c.pass(time.Hour)
@@ -159,13 +159,13 @@ func TestAnAnswerForWantOfRoomIsNeitherKeptNorAnOutage(t *testing.T) {
 	until(t, "the registry's share is taken", func() bool { _, n, _ := h.counts(); return n == 128 })
 	brief, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer stop()
-	f := v.Findings(brief, well, image, a, verify.Held)[0]
+	f := v.Findings(brief, well, image, verify.SignaturesBy(a...), verify.Held)[0]
 	if len(f.Evidence) != 0 || f.Stale || len(f.Unanswered) != 1 || f.Unanswered[0].Kind != verify.Unavailable {
 		t.Errorf("whoever floods us could have served what was revoked: %+v", f)
 	}
 	// Who has time waits for a turn.
 	later := make(chan verify.Findings)
-	go func() { later <- v.Findings(t.Context(), well, image, a, verify.Held)[0] }()
+	go func() { later <- v.Findings(t.Context(), well, image, verify.SignaturesBy(a...), verify.Held)[0] }()
 	time.Sleep(10 * time.Millisecond)
 	cancel()
 	wait()
@@ -184,7 +184,7 @@ func TestAGatheringEndsWithTheLastWhoWaits(t *testing.T) {
 	for range 3 {
 		ctx, cancel := context.WithCancel(t.Context())
 		leave = append(leave, cancel)
-		go func() { left <- v.Findings(ctx, h, at(image), a, verify.Held)[0] }()
+		go func() { left <- v.Findings(ctx, h, at(image), verify.SignaturesBy(a...), verify.Held)[0] }()
 		until(t, "it is asked", func() bool { n, _, _ := h.counts(); return n == 1 })
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +19,7 @@ type gathered struct {
 	index      bool
 	children   []Child
 	seen       int
-	candidates []Candidate
+	candidates []*sealed
 	misses     []Miss
 	unanswered []*FetchError
 	listed     bool             // what the image is, and so what is below it, was read
@@ -40,30 +39,34 @@ type question struct {
 	repository string
 	digest     string
 	access     Access
+	types      string // that are sought; what isn't, isn't fetched
 	always     bool
 }
 
-func questionOf(f Fetcher, image name.Digest, always bool) question {
-	return question{repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), always: always}
+func questionOf(f Fetcher, image name.Digest, types []string, always bool) question {
+	return question{
+		repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), types: strings.Join(types, "\n"), always: always,
+	}
 }
 
-// gather lists and fetches the papers of an image and examines them for some authorities, once for all who ask at the same time. It goes on
+// gather lists and fetches the papers of an image and examines them for some questions, once for all who ask at the same time. It goes on
 // when a caller leaves, until the last has. It returns nil if all is known by the time that it begins: who missed what a gathering found,
 // by coming just before it was kept, doesn't make another; unless always.
-func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, always bool) *gathered {
-	g, err := v.gathers.ask(ctx, questionOf(f, image, always), siteOf(image.RegistryStr()), func(work context.Context) (g *gathered, err error) {
+func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, questions []Question, always bool) *gathered {
+	types := typesOf(questions)
+	g, err := v.gathers.ask(ctx, questionOf(f, image, types, always), siteOf(image.RegistryStr()), func(work context.Context) (g *gathered, err error) {
 		defer v.recover(func(e error) { err = e })
-		if !always && v.known(f, image, authorities) {
+		if !always && v.known(f, image, questions) {
 			return nil, nil
 		}
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()
-		g = v.gatherNow(work, f, image)
+		g = v.gatherNow(work, f, image, types)
 		if err := work.Err(); errors.Is(err, context.Canceled) {
 			return nil, err // nobody waits, and what may have been cut short isn't kept
 		}
-		for _, a := range authorities {
-			v.judge(work, f, image, a, g)
+		for _, q := range questions {
+			v.judge(work, f, image, q, g)
 		}
 		return g, nil
 	})
@@ -80,7 +83,7 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, aut
 	return g
 }
 
-func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) *gathered {
+func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, types []string) *gathered {
 	g := &gathered{at: v.clock()}
 	listing, err := f.List(ctx, image)
 	if err != nil {
@@ -93,7 +96,7 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 	}
 	for _, e := range listing.Unanswered {
 		if e.Kind == Malformed { // it did answer: what is there can't be read, and so is no paper
-			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(e.Error())})
+			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(e.Error()), Place: e.Place})
 			continue
 		}
 		g.unanswered = append(g.unanswered, e)
@@ -114,7 +117,7 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest) 
 	}
 	var wanted []Paper
 	for _, p := range listing.Papers {
-		if miss := p.notSignature(); miss != nil {
+		if miss := p.notSought(types); miss != nil {
 			g.misses = append(g.misses, *miss)
 			continue
 		}
@@ -158,12 +161,12 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 	wg.Wait()
 	for i, r := range results {
 		if r.err == nil {
-			g.candidates = append(g.candidates, r.c)
+			g.candidates = append(g.candidates, &sealed{Candidate: r.c})
 			continue
 		}
 		fe := asFetchError(r.err, papers[i].Place, image)
 		if fe.Kind == Malformed {
-			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(fe.Err.Error()), Source: papers[i].Digest})
+			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(fe.Err.Error()), Source: papers[i].Digest, Place: papers[i].Place})
 			continue
 		}
 		g.unanswered = append(slices.Clone(g.unanswered), fe)
@@ -205,22 +208,29 @@ const (
 	bundleArtifactPrefix      = "application/vnd.dev.sigstore.bundle"
 )
 
-// notSignature tells a paper that says of itself that it is no signature. Registries without the referrers API,
+// notSought tells a paper that says of itself that it is of none of the types. Registries without the referrers API,
 // and some tools, give no type or that of the empty config: those are looked at.
-func (p Paper) notSignature() *Miss {
+func (p Paper) notSought(types []string) *Miss {
 	other := func(form Form, claimed string) *Miss {
-		return &Miss{Reason: MissOtherType, Form: form, Claimed: clip(claimed), Source: p.Digest}
+		return &Miss{Reason: MissOtherType, Form: form, Claimed: clip(claimed), Source: p.Digest, Place: p.Place}
 	}
 	switch p.Kind {
 	case LegacySignature:
+		if !anyType(types, CosignSign) {
+			return other(FormLegacy, CosignSign)
+		}
 		return nil
 	case LegacyAttestation:
-		if t := p.Annotations[legacyPredicateAnnotation]; t != CosignSign {
-			return other(FormLegacy, cmp.Or(t, "attestation"))
+		t := p.Annotations[legacyPredicateAnnotation]
+		if onlySignatures := len(types) == 1 && types[0] == CosignSign; t == "" && onlySignatures { // nobody keeps signatures there
+			return other(FormLegacy, "attestation")
+		}
+		if t != "" && !anyType(types, t) {
+			return other(FormLegacy, t)
 		}
 		return nil
 	}
-	if t := p.Annotations[bundlePredicateAnnotation]; t != "" && t != CosignSign {
+	if t := p.Annotations[bundlePredicateAnnotation]; t != "" && !anyType(types, t) {
 		return other(FormBundle, t)
 	}
 	switch t := p.ArtifactType; {

@@ -13,10 +13,10 @@ const maxHolders = 64 << 10
 type holding struct {
 	repository string
 	digest     string
-	authority  Fingerprint
+	question   Fingerprint
 }
 
-func (k key) holding() holding { return holding{k.repository, k.digest, k.authority} }
+func (k key) holding() holding { return holding{k.repository, k.digest, k.question} }
 
 // hold remembers by which credentials evidence was found.
 func (v *Verifier) hold(k key, f Findings) {
@@ -29,10 +29,10 @@ func (v *Verifier) hold(k key, f Findings) {
 // to another only once the registry has let that one read the image's manifest: then it would be shown the same papers. So a pull
 // secret that is rotated, or another namespace's, costs one request instead of five. Findings keep their age, and are marked: who is about
 // to be refused is shown a listing of its own. Nor do they stand against a later one of its own.
-func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, which []int, out []Findings) bool {
+func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, questions []Question, which []int, out []Findings) bool {
 	found := make([]Findings, len(which))
 	for n, i := range which {
-		k := keyOf(f, image, authorities[i])
+		k := keyOf(f, image, questions[i])
 		from, ok := v.holders.Get(k.holding())
 		if !ok || from == k.access {
 			return false
@@ -42,7 +42,7 @@ func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, au
 		if !ok || held.Stale || len(held.Evidence) == 0 || held.usable(v.clock(), Held) != useNow {
 			return false
 		}
-		if v.listedSince(keyOf(f, image, authorities[i]), held) {
+		if v.listedSince(keyOf(f, image, questions[i]), held) {
 			return false
 		}
 		held.inherited = true
@@ -52,13 +52,13 @@ func (v *Verifier) inherit(ctx context.Context, f Fetcher, image name.Digest, au
 		return false // asking for the papers says why
 	}
 	for n, i := range which {
-		if v.listedSince(keyOf(f, image, authorities[i]), found[n]) { // while the manifest was read
+		if v.listedSince(keyOf(f, image, questions[i]), found[n]) { // while the manifest was read
 			return false
 		}
 	}
 	v.observe(EventInherit)
 	for n, i := range which {
-		k := keyOf(f, image, authorities[i])
+		k := keyOf(f, image, questions[i])
 		for range v.cache.put(k, found[n]) {
 			v.observe(EventEvicted)
 		}
@@ -75,7 +75,7 @@ func (v *Verifier) listedSince(k key, than Findings) bool {
 
 // present asks whether the image may be read, once for all who ask at the same time.
 func (v *Verifier) present(ctx context.Context, f Fetcher, image name.Digest) error {
-	_, err := v.presents.ask(ctx, questionOf(f, image, false), siteOf(image.RegistryStr()), func(work context.Context) (_ struct{}, err error) {
+	_, err := v.presents.ask(ctx, questionOf(f, image, nil, false), siteOf(image.RegistryStr()), func(work context.Context) (_ struct{}, err error) {
 		defer v.recover(func(e error) { err = e })
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()

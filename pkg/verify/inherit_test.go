@@ -88,7 +88,7 @@ func TestWhatIsTooOldOrStaleOrAskedAnewIsNotInherited(t *testing.T) {
 	t.Run("one authority of two is not known", func(t *testing.T) {
 		v, _, a, _, fresh, _ := twoAccesses(t)
 		other := verifytest.Authority(t, "other", verifytest.NewSigner(t, 2))
-		f := v.Findings(t.Context(), fresh, at(image), []verify.Authority{a, other}, verify.Held)
+		f := v.Findings(t.Context(), fresh, at(image), verify.SignaturesBy(a, other), verify.Held)
 		if len(f[0].Evidence) != 1 || len(f[1].Evidence) != 0 || fresh.Shown() != 0 {
 			t.Errorf("%+v, %d manifests", f, fresh.Shown())
 		}
@@ -103,7 +103,7 @@ func TestAThousandWithANewCredentialCostOneManifest(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if f := v.Findings(t.Context(), fresh, at(verifytest.Digest("image")), []verify.Authority{a}, verify.Held); len(f[0].Evidence) != 1 {
+			if f := v.Findings(t.Context(), fresh, at(verifytest.Digest("image")), verify.SignaturesBy(a), verify.Held); len(f[0].Evidence) != 1 {
 				t.Errorf("%+v", f)
 			}
 		}()

@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -49,7 +50,7 @@ func FuzzExamine(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a, err := NewKeyAuthority("release", keys)
+	a, err := NewKeyAuthority("release", keys, Terms{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func FuzzExamine(f *testing.F) {
 	f.Add(uint8(3), []byte(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"x"},"tlogEntries":[{}]},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}}`), "")
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte, sig string) {
 		c := Candidate{Payload: payload, Paper: Paper{Kind: Kind(kind % 4), Annotations: map[string]string{signatureAnnotation: sig}}}
-		ev, miss, err := a.examine(t.Context(), image, c, &budget{})
+		ev, miss, err := Signatures(a).examine(t.Context(), image, &sealed{Candidate: c}, &budget{}, time.Unix(1700000000, 0))
 		if err != nil || miss == nil || ev != (Evidence{}) {
 			t.Fatalf("a stranger's candidate became evidence: %+v", ev)
 		}

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
-	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 )
@@ -43,7 +42,7 @@ func (f Fingerprint) String() string { return "SHA256:" + hex.EncodeToString(f[:
 type Key struct {
 	public      crypto.PublicKey
 	fingerprint Fingerprint
-	verifier    *sgverify.Verifier
+	verifier    root.TimeConstrainedVerifier
 }
 
 // Fingerprint returns the SHA-256 of the key's PKIX DER: two PEM texts of one key have one fingerprint.
@@ -119,15 +118,13 @@ func newKey(public crypto.PublicKey) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	// The material is fixed by the policy and not by the candidate: whatever hint a bundle carries, this key is tried.
-	material := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) {
-		return root.NewExpiringKey(any, time.Time{}, time.Time{}), nil
-	})
-	verifier, err := sgverify.NewVerifier(material, sgverify.WithNoObserverTimestamps(), sgverify.WithoutStatementPredicate())
-	if err != nil {
-		return Key{}, err
-	}
-	return Key{public: public, fingerprint: sha256.Sum256(der), verifier: verifier}, nil
+	return Key{public: public, fingerprint: sha256.Sum256(der), verifier: root.NewExpiringKey(any, time.Time{}, time.Time{})}, nil
+}
+
+// fingerprintOf is the fingerprint of any public key.
+func fingerprintOf(public crypto.PublicKey) (Fingerprint, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	return sha256.Sum256(der), err
 }
 
 // strongHashes says with which hashes a key of this kind signs, the commonest first, and refuses weak keys.

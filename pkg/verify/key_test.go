@@ -127,15 +127,15 @@ func TestAnAuthorityThatVouchesForNothingCannotBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, mint := range map[string]func() (verify.Authority, error){
-		"without a name":       func() (verify.Authority, error) { return verify.NewKeyAuthority("", keys) },
-		"without a key":        func() (verify.Authority, error) { return verify.NewKeyAuthority("a", nil) },
-		"with an unparsed key": func() (verify.Authority, error) { return verify.NewKeyAuthority("a", []verify.Key{{}}) },
+		"without a name":       func() (verify.Authority, error) { return verify.NewKeyAuthority("", keys, verify.Terms{}) },
+		"without a key":        func() (verify.Authority, error) { return verify.NewKeyAuthority("a", nil, verify.Terms{}) },
+		"with an unparsed key": func() (verify.Authority, error) { return verify.NewKeyAuthority("a", []verify.Key{{}}, verify.Terms{}) },
 		"with too many keys": func() (verify.Authority, error) {
 			many := make([]verify.Key, verify.MaxKeys+1)
 			for i := range many {
 				many[i] = keys[0]
 			}
-			return verify.NewKeyAuthority("a", many)
+			return verify.NewKeyAuthority("a", many, verify.Terms{})
 		},
 	} {
 		if _, err := mint(); err == nil {
@@ -154,15 +154,15 @@ func TestTheOrderOfKeysIsNoPartOfAnAuthority(t *testing.T) {
 		}
 		keys = append(keys, k...)
 	}
-	a, err := verify.NewKeyAuthority("a", keys)
+	a, err := verify.NewKeyAuthority("a", keys, verify.Terms{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := verify.NewKeyAuthority("b", []verify.Key{keys[2], keys[0], keys[1], keys[0]})
+	b, err := verify.NewKeyAuthority("b", []verify.Key{keys[2], keys[0], keys[1], keys[0]}, verify.Terms{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := verify.NewKeyAuthority("a", keys[:2])
+	c, err := verify.NewKeyAuthority("a", keys[:2], verify.Terms{})
 	if err != nil {
 		t.Fatal(err)
 	}

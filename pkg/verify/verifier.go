@@ -107,17 +107,79 @@ func NewVerifier(o Options) (*Verifier, error) {
 // Size returns the bytes and the number of findings held.
 func (v *Verifier) Size() (bytes int64, entries int) { return v.cache.size() }
 
-// Findings returns what each authority is known to have said about the image, in the authorities' order. The registry
-// is asked at most once for all of them and for everyone who asks at the same time; that question outlives any
+// Findings returns what is known of the image in answer to each question, in their order. The registry
+// is asked at most once for all of them and for everyone who asks at the same time; that outlives any
 // one caller, and ends with the last. So many images are looked at at once, and so many wait for their turn; beyond that, as without a turn
 // within ctx, nothing is learnt. What can't be learnt, for whatever reason, is in Findings.Unanswered, and never looks like "nothing found".
-func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, fresh Freshness) []Findings {
-	out := make([]Findings, len(authorities))
+//
+// Papers that an authority keeps in another repository are sought there, side by side with the others.
+func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, questions []Question, fresh Freshness) []Findings {
+	shelves := shelvesOf(questions)
+	if len(shelves) == 1 && shelves[0].at == (name.Repository{}) {
+		return v.findings(ctx, f, image, questions, fresh)
+	}
+	out := make([]Findings, len(questions))
+	var wg sync.WaitGroup
+	for _, s := range shelves {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			defer v.recover(func(err error) { s.fill(out, unknown(v.clock(), image, err)) })
+			from := f
+			if s.at != (name.Repository{}) {
+				var err error
+				if from, err = f.Elsewhere(s.at); err != nil {
+					s.fill(out, unknown(v.clock(), image, err))
+					return
+				}
+			}
+			own := make([]Question, 0, len(s.which))
+			for _, i := range s.which {
+				own = append(own, questions[i])
+			}
+			for n, found := range v.findings(ctx, from, image, own, fresh) {
+				out[s.which[n]] = found
+			}
+		}()
+	}
+	wg.Wait()
+	return out
+}
+
+// shelf is a repository where papers are kept, and which questions are about papers there. The zero Repository is the image's own.
+type shelf struct {
+	at    name.Repository
+	which []int
+}
+
+func (s shelf) fill(out []Findings, f Findings) {
+	for _, i := range s.which {
+		out[i] = f
+	}
+}
+
+func shelvesOf(questions []Question) []shelf {
+	var out []shelf
+	for i, q := range questions {
+		at := q.authority.terms.Repository
+		n := slices.IndexFunc(out, func(s shelf) bool { return s.at == at })
+		if n < 0 {
+			n = len(out)
+			out = append(out, shelf{at: at})
+		}
+		out[n].which = append(out[n].which, i)
+	}
+	return out
+}
+
+// findings answers questions about papers that are kept in one place.
+func (v *Verifier) findings(ctx context.Context, f Fetcher, image name.Digest, questions []Question, fresh Freshness) []Findings {
+	out := make([]Findings, len(questions))
 	var ask []int
 	now := v.clock()
 	behind := false
-	for i, a := range authorities {
-		held, ok := v.cache.get(keyOf(f, image, a))
+	for i, q := range questions {
+		held, ok := v.cache.get(keyOf(f, image, q))
 		switch use := held.usable(now, fresh); {
 		case ok && use == useNow:
 			out[i] = held
@@ -130,43 +192,43 @@ func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, a
 	if len(ask) == 0 {
 		v.observe(EventHit)
 		if behind {
-			v.refresh(ctx, f, image, authorities)
+			v.refresh(ctx, f, image, questions)
 		}
 		return out
 	}
-	if fresh == Held && v.inherit(ctx, f, image, authorities, ask, out) {
+	if fresh == Held && v.inherit(ctx, f, image, questions, ask, out) {
 		return out
 	}
 	v.observe(EventMiss)
-	v.ask(ctx, f, image, authorities, ask, out)
+	v.ask(ctx, f, image, questions, ask, out)
 	return out
 }
 
-// ask fills in the findings of some of the authorities from the registry.
-func (v *Verifier) ask(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority, which []int, out []Findings) {
-	wanted := make([]Authority, 0, len(which))
+// ask fills in the findings of some of the questions from the registry.
+func (v *Verifier) ask(ctx context.Context, f Fetcher, image name.Digest, questions []Question, which []int, out []Findings) {
+	wanted := make([]Question, 0, len(which))
 	for _, i := range which {
-		wanted = append(wanted, authorities[i])
+		wanted = append(wanted, questions[i])
 	}
 	g := v.gather(ctx, f, image, wanted, false)
 	for _, i := range which {
 		if g == nil { // a gathering had just ended when ours began
-			held, ok := v.cache.get(keyOf(f, image, authorities[i]))
+			held, ok := v.cache.get(keyOf(f, image, questions[i]))
 			if ok && held.usable(v.clock(), Anew) == useNow {
 				out[i] = held
 				continue
 			}
 			g = v.gather(ctx, f, image, wanted, true)
 		}
-		out[i] = v.judge(ctx, f, image, authorities[i], g)
+		out[i] = v.judge(ctx, f, image, questions[i], g)
 	}
 }
 
-// known tells whether the findings of all these authorities are as fresh as can be.
-func (v *Verifier) known(f Fetcher, image name.Digest, authorities []Authority) bool {
+// known tells whether the findings of all these questions are as fresh as can be.
+func (v *Verifier) known(f Fetcher, image name.Digest, questions []Question) bool {
 	now := v.clock()
-	for _, a := range authorities {
-		held, ok := v.cache.get(keyOf(f, image, a))
+	for _, q := range questions {
+		held, ok := v.cache.get(keyOf(f, image, q))
 		if !ok || held.usable(now, Anew) != useNow {
 			return false
 		}
@@ -174,8 +236,8 @@ func (v *Verifier) known(f Fetcher, image name.Digest, authorities []Authority) 
 	return true
 }
 
-func keyOf(f Fetcher, image name.Digest, a Authority) key {
-	return key{repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), authority: a.fingerprint}
+func keyOf(f Fetcher, image name.Digest, q Question) key {
+	return key{repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), question: q.fingerprint}
 }
 
 type use uint8
@@ -192,6 +254,8 @@ func (f Findings) usable(now time.Time, fresh Freshness) use {
 	switch {
 	case f.ListedAt.IsZero() || age < 0:
 		return useNot
+	case slices.ContainsFunc(f.Evidence, func(e Evidence) bool { return !e.good(now) }):
+		return useNot
 	case fresh == Anew && f.inherited: // a refusal rests on what its own credentials are shown
 		return useNot
 	case age <= NothingFor:
@@ -207,8 +271,8 @@ func (f Findings) usable(now time.Time, fresh Freshness) use {
 }
 
 // refresh lists the papers anew behind the request.
-func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, authorities []Authority) {
-	at := keyOf(f, image, Authority{})
+func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, questions []Question) {
+	at := keyOf(f, image, Question{})
 	if _, already := v.refreshing.LoadOrStore(at, true); already {
 		return
 	}
@@ -223,18 +287,18 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, au
 	go func() {
 		defer func() { cancel(); <-v.refreshes; v.refreshing.Delete(at) }()
 		defer v.recover(nil)
-		v.gather(ctx, f, image, authorities, true)
+		v.gather(ctx, f, image, questions, true)
 	}()
 }
 
-// judge examines what was gathered on behalf of one authority, once for all who wait, and keeps the
+// judge examines what was gathered for one question, once for all who wait, and keeps the
 // findings unless a place failed to answer: an outage is never kept.
-func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Authority, g *gathered) (out Findings) {
+func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Question, g *gathered) (out Findings) {
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
 	if g.ours != nil {
 		return unknown(g.at, image, g.ours)
 	}
-	k := keyOf(f, image, a)
+	k := keyOf(f, image, q)
 	g.mu.Lock() // before a turn is taken, so that who waits here holds up nobody else
 	defer g.mu.Unlock()
 	if done, ok := g.judged[k]; ok {
@@ -248,7 +312,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 			return unknown(g.at, image, fmt.Errorf("no turn to verify in the time there was: %w", ctx.Err()))
 		}
 	}
-	found, err := a.findings(ctx, image, g)
+	found, err := q.findings(ctx, image, g, v.clock())
 	if err != nil && !errors.Is(err, errTooManyChecks) {
 		return unknown(g.at, image, err) // who has more time may find out
 	}
@@ -261,7 +325,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 		v.hold(k, found)
 	case ok && v.clock().Sub(held.ListedAt) <= KeepFor:
 		// Only what a failing place may still have: where a place answered without it, it is gone.
-		kept := slices.DeleteFunc(slices.Clone(held.Evidence), func(e Evidence) bool { return !g.mayHave(e) })
+		kept := slices.DeleteFunc(slices.Clone(held.Evidence), func(e Evidence) bool { return !g.mayHave(e) || !e.good(v.clock()) })
 		if len(kept) > 0 {
 			v.observe(EventStale)
 			found.Evidence = union(found.Evidence, kept)
@@ -279,7 +343,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, a Au
 }
 
 // findings examines each candidate. An error says that not all were: what was found until then is there as well.
-func (a Authority) findings(ctx context.Context, image name.Digest, g *gathered) (Findings, error) {
+func (q Question) findings(ctx context.Context, image name.Digest, g *gathered, now time.Time) (Findings, error) {
 	f := Findings{ListedAt: g.at, Seen: g.seen, Index: g.index, Children: g.children, Unanswered: briefly(g.unanswered), Misses: slices.Clone(g.misses)}
 	subject, err := hashOf(image)
 	if err != nil {
@@ -289,7 +353,7 @@ func (a Authority) findings(ctx context.Context, image name.Digest, g *gathered)
 	var left budget
 	var cut error
 	for _, c := range g.candidates {
-		ev, miss, err := a.examine(ctx, subject, c, &left)
+		ev, miss, err := q.examine(ctx, subject, c, &left, now)
 		if err != nil {
 			f.Unanswered = append(f.Unanswered, &FetchError{Kind: TooMany, Host: image.RegistryStr(), Err: err})
 			cut = err

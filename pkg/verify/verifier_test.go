@@ -44,7 +44,7 @@ func newVerifier(t testing.TB, o verify.Options) *verify.Verifier {
 
 func one(t testing.TB, v *verify.Verifier, f verify.Fetcher, h v1.Hash, a verify.Authority, fresh verify.Freshness) verify.Findings {
 	t.Helper()
-	out := v.Findings(t.Context(), f, at(h), []verify.Authority{a}, fresh)
+	out := v.Findings(t.Context(), f, at(h), verify.SignaturesBy(a), fresh)
 	if len(out) != 1 {
 		t.Fatalf("%d findings for one authority", len(out))
 	}
@@ -189,7 +189,7 @@ func TestARegistryThatHangsIsAnOutageToo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 {
-		f := v.Findings(ctx, reg, at(image), []verify.Authority{authority}, verify.Held)[0]
+		f := v.Findings(ctx, reg, at(image), verify.SignaturesBy(authority), verify.Held)[0]
 		if len(f.Evidence) != 1 || !f.Stale || len(f.Unanswered) == 0 {
 			t.Fatalf("findings %+v", f)
 		}
@@ -224,7 +224,7 @@ func TestSignatureChecksAreBounded(t *testing.T) {
 	t.Run("who has no time gets no answer", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		f := newVerifier(t, verify.Options{}).Findings(ctx, reg, at(image), []verify.Authority{authority}, verify.Held)[0]
+		f := newVerifier(t, verify.Options{}).Findings(ctx, reg, at(image), verify.SignaturesBy(authority), verify.Held)[0]
 		if len(f.Evidence) != 0 || len(f.Unanswered) == 0 {
 			t.Errorf("findings %+v", f)
 		}
@@ -298,16 +298,16 @@ func TestRow89_EachPartOfTheKeyAloneIsAMiss(t *testing.T) {
 	authority := verifytest.Authority(t, "release", s)
 	for what, ask := range map[string]func(*verify.Verifier){
 		"another digest": func(v *verify.Verifier) {
-			v.Findings(t.Context(), base, at(image2), []verify.Authority{authority}, verify.Held)
+			v.Findings(t.Context(), base, at(image2), verify.SignaturesBy(authority), verify.Held)
 		},
 		"another repository": func(v *verify.Verifier) {
-			v.Findings(t.Context(), base, elsewhere.Digest(image.String()), []verify.Authority{authority}, verify.Held)
+			v.Findings(t.Context(), base, elsewhere.Digest(image.String()), verify.SignaturesBy(authority), verify.Held)
 		},
 		"another authority's key": func(v *verify.Verifier) {
-			v.Findings(t.Context(), base, at(image), []verify.Authority{verifytest.Authority(t, "release", other)}, verify.Held)
+			v.Findings(t.Context(), base, at(image), verify.SignaturesBy(verifytest.Authority(t, "release", other)), verify.Held)
 		},
 		"other credentials": func(v *verify.Verifier) {
-			v.Findings(t.Context(), creds, at(image), []verify.Authority{authority}, verify.Held)
+			v.Findings(t.Context(), creds, at(image), verify.SignaturesBy(authority), verify.Held)
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -510,12 +510,12 @@ func TestAGatheringDoesNotDieWithItsFirstCaller(t *testing.T) {
 	v, authority := newVerifier(t, verify.Options{}), verifytest.Authority(t, "release", s)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan []verify.Findings)
-	go func() { first <- v.Findings(ctx, reg, at(image), []verify.Authority{authority}, verify.Held) }()
+	go func() { first <- v.Findings(ctx, reg, at(image), verify.SignaturesBy(authority), verify.Held) }()
 	for lists := 0; lists == 0; lists, _ = reg.Counts() {
 		time.Sleep(time.Millisecond)
 	}
 	second := make(chan []verify.Findings)
-	go func() { second <- v.Findings(t.Context(), reg, at(image), []verify.Authority{authority}, verify.Held) }()
+	go func() { second <- v.Findings(t.Context(), reg, at(image), verify.SignaturesBy(authority), verify.Held) }()
 	time.Sleep(10 * time.Millisecond)
 	cancel()
 	if f := <-first; len(f[0].Unanswered) == 0 || len(f[0].Evidence) != 0 {

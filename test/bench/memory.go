@@ -47,6 +47,9 @@ func (s signing) Fetch(_ context.Context, image name.Digest, _ verify.Paper) (ve
 // Present implements verify.Fetcher.
 func (s signing) Present(context.Context, name.Digest) error { return nil }
 
+// Elsewhere implements verify.Fetcher.
+func (s signing) Elsewhere(name.Repository) (verify.Fetcher, error) { return s, nil }
+
 // Access implements verify.Fetcher.
 func (s signing) Access() verify.Access { return verify.Access{} }
 
@@ -111,7 +114,7 @@ func verifyOne(ctx context.Context, v *verify.Verifier, f verify.Fetcher, by ver
 		return err
 	}
 	image := repo.Digest("sha256:" + hex.EncodeToString(sum[:]))
-	found := v.Findings(ctx, f, image, []verify.Authority{by}, verify.Held)
+	found := v.Findings(ctx, f, image, verify.SignaturesBy(by), verify.Held)
 	if len(found) != 1 || len(found[0].Evidence) != 1 {
 		return fmt.Errorf("%s: %+v, want one signature", image, found)
 	}

@@ -31,7 +31,7 @@ func judged(t *testing.T, f interop.Fixture, atLeast int, keys ...string) policy
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := verify.NewKeyAuthority(k, parsed)
+		a, err := verify.NewKeyAuthority(k, parsed, verify.Terms{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func judged(t *testing.T, f interop.Fixture, atLeast int, keys ...string) policy
 	if err != nil {
 		t.Fatal(err)
 	}
-	findings := verifier.Findings(t.Context(), client.With(registry.Credentials{}), image, by, verify.Held)
+	findings := verifier.Findings(t.Context(), client.With(registry.Credentials{}), image, verify.SignaturesBy(by...), verify.Held)
 	return requirement.Judge(digest, findings)
 }
 

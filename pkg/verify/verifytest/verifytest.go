@@ -52,7 +52,7 @@ func Authority(tb testing.TB, name string, signers ...Signer) verify.Authority {
 	for _, s := range signers {
 		keys = append(keys, s.key)
 	}
-	a, err := verify.NewKeyAuthority(name, keys)
+	a, err := verify.NewKeyAuthority(name, keys, verify.Terms{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -79,6 +79,7 @@ type Registry struct {
 	shown  int
 	block  chan struct{}
 	below  map[v1.Hash][]verify.Child
+	others map[string]*Registry
 }
 
 var _ verify.Fetcher = (*Registry)(nil)
@@ -193,6 +194,27 @@ func (r *Registry) Index(index v1.Hash, children ...verify.Child) {
 		r.below = map[v1.Hash][]verify.Child{}
 	}
 	r.below[index] = children
+}
+
+// Shelf makes another registry the one that reads a repository where papers are kept apart.
+func (r *Registry) Shelf(papers name.Repository, other *Registry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.others == nil {
+		r.others = map[string]*Registry{}
+	}
+	r.others[papers.Name()] = other
+}
+
+// Elsewhere implements verify.Fetcher.
+func (r *Registry) Elsewhere(papers name.Repository) (verify.Fetcher, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	other, ok := r.others[papers.Name()]
+	if !ok {
+		return nil, &verify.FetchError{Kind: verify.NotFound, Host: papers.RegistryStr(), Err: errors.New("no such repository")}
+	}
+	return other, nil
 }
 
 // Present implements verify.Fetcher.

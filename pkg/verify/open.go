@@ -1,0 +1,229 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// opened is a candidate taken apart, before any signature was checked: all of it is a claim. It is made once for all
+// authorities, and used by one goroutine at a time.
+type opened struct {
+	form          Form
+	subject       string // the digest it claims to be about, for people
+	about         bool   // whether that is the image
+	predicateType string
+	signer        string // the signer it claims, for people
+	hint          []byte // the SHA-256 of the key that it claims
+
+	leaf    *x509.Certificate   // the signer's certificate, if one came with it
+	chain   []*x509.Certificate // what else came with that
+	chained bool                // it is a bundle of v0.3 with a chain, which Sigstore's specification has no room for
+
+	artifact func() sgverify.ArtifactPolicyOption // a fresh one for each use: it may hold a reader
+	bundle   *bundle.Bundle
+	unsaid   bool   // a legacy object, which may be tried with a key and with its certificate
+	stamped  []byte // what a timestamp authority may have stamped in place of the signature
+	entries  int    // transparency log entries
+	stamps   int    // signed timestamps
+	old      *oldEntry
+	payload  []byte // what was signed
+}
+
+// open takes a candidate apart.
+func open(image v1.Hash, c Candidate) (*opened, error) {
+	switch c.Paper.Kind {
+	case LegacySignature:
+		return openLegacySignature(image, c)
+	case LegacyAttestation:
+		return openLegacyAttestation(image, c)
+	case Referrer:
+		o, err := openBundle(c.Payload)
+		if err != nil {
+			return o, err
+		}
+		if o.bundle.GetDsseEnvelope() == nil {
+			return o, errors.New("bundle of a bare message signature, which says nothing about an image")
+		}
+		return o, o.envelope(image)
+	}
+	return &opened{}, errors.New("neither signature nor attestation nor bundle")
+}
+
+// openBundle reads a Sigstore bundle, v0.1 to v0.3, whatever it holds.
+func openBundle(text []byte) (*opened, error) {
+	o := &opened{form: FormBundle}
+	var pb protobundle.Bundle
+	if err := protojson.Unmarshal(text, &pb); err != nil { // duplicate and unknown names are errors
+		return o, errors.New("not a Sigstore bundle")
+	}
+	return o, o.take(&pb)
+}
+
+// take keeps a bundle and says who claims to have signed it.
+func (o *opened) take(pb *protobundle.Bundle) (err error) {
+	if n := len(pb.GetVerificationMaterial().GetX509CertificateChain().GetCertificates()); n > MaxChain {
+		return fmt.Errorf("a chain of %d certificates, over the bound of %d", n, MaxChain)
+	}
+	if o.bundle, err = bundle.NewBundle(pb); err != nil {
+		if o.bundle, err = bundle.NewBundle(pb, bundle.AllowCertificateChain()); err != nil {
+			return fmt.Errorf("bundle: %s", clip(err.Error()))
+		}
+		o.chained = true
+	}
+	material := pb.GetVerificationMaterial()
+	o.entries = len(material.GetTlogEntries())
+	o.stamps = len(material.GetTimestampVerificationData().GetRfc3161Timestamps())
+	if key := material.GetPublicKey(); key != nil {
+		if hint, err := base64.StdEncoding.DecodeString(key.GetHint()); err == nil && len(hint) == sha256.Size {
+			o.signer, o.hint = "key "+Fingerprint(hint).String(), hint
+		}
+		return nil
+	}
+	content, err := o.bundle.VerificationContent()
+	if err != nil {
+		return fmt.Errorf("bundle: %s", clip(err.Error()))
+	}
+	o.certified(content.Certificate(), content.Intermediates())
+	return nil
+}
+
+// certified notes the certificates that came with a signature.
+func (o *opened) certified(leaf *x509.Certificate, chain []*x509.Certificate) {
+	o.leaf, o.chain, o.signer = leaf, chain, "a certificate"
+	if leaf == nil {
+		return
+	}
+	if names := namesOf(leaf); len(names) > 0 {
+		o.signer = "a certificate of " + clip(names[0])
+	}
+}
+
+// envelope reads what the bundle's DSSE envelope states.
+func (o *opened) envelope(image v1.Hash) error {
+	env := o.bundle.GetDsseEnvelope()
+	if env.GetPayloadType() != payloadInToto {
+		return fmt.Errorf("payload type %q: want %s", clip(env.GetPayloadType()), payloadInToto)
+	}
+	s, err := parseStatement(env.GetPayload())
+	if err != nil {
+		return fmt.Errorf("statement: %w", err)
+	}
+	sum, err := hex.DecodeString(image.Hex)
+	if err != nil {
+		return err
+	}
+	o.payload, o.predicateType, o.about = env.GetPayload(), s.predicateType, s.about(image)
+	if len(s.subjects) > 0 {
+		o.subject = s.subjects[0].String()
+	}
+	o.artifact = func() sgverify.ArtifactPolicyOption { return sgverify.WithArtifactDigest("sha256", sum) }
+	return nil
+}
+
+// entity is a bundle with another say on what it is verified with.
+type entity struct {
+	*bundle.Bundle
+	content sgverify.VerificationContent // nil: what the bundle says
+}
+
+// VerificationContent implements sgverify.VerificationProvider.
+func (e *entity) VerificationContent() (sgverify.VerificationContent, error) {
+	if e.content != nil {
+		return e.content, nil
+	}
+	return e.Bundle.VerificationContent()
+}
+
+var (
+	errNoKey         = errors.New("it is signed with a certificate, not with a bare key")
+	errNoCertificate = errors.New("no certificate came with it")
+)
+
+// byKey is what was opened as something signed by a bare key.
+func (o *opened) byKey() (*entity, error) {
+	if o.bundle == nil || o.leaf != nil && !o.unsaid {
+		return nil, errNoKey
+	}
+	return &entity{Bundle: o.bundle}, nil
+}
+
+// byCertificate is what was opened as something signed by the certificate that came with it.
+func (o *opened) byCertificate() (*entity, error) {
+	if o.bundle == nil || o.leaf == nil {
+		return nil, errNoCertificate
+	}
+	if o.unsaid {
+		return &entity{o.bundle, bundle.NewCertificate(o.leaf)}, nil
+	}
+	return &entity{Bundle: o.bundle}, nil
+}
+
+// heldKey is what was opened as something signed by the key that is in its certificate.
+func (o *opened) heldKey() (*entity, error) {
+	if o.bundle == nil || o.leaf == nil {
+		return nil, errNoCertificate
+	}
+	return &entity{o.bundle, certifiedKey{}}, nil
+}
+
+// certifiedKey stands for the key of a certificate that is judged elsewhere. It has no say on logs.
+type certifiedKey struct{}
+
+// CompareKey implements sgverify.VerificationContent.
+func (certifiedKey) CompareKey(any, root.TrustedMaterial) bool { return false }
+
+// ValidAtTime implements sgverify.VerificationContent.
+func (certifiedKey) ValidAtTime(time.Time, root.TrustedMaterial) bool { return false }
+
+// Certificate implements sgverify.VerificationContent.
+func (certifiedKey) Certificate() *x509.Certificate { return nil }
+
+// Intermediates implements sgverify.VerificationContent.
+func (certifiedKey) Intermediates() []*x509.Certificate { return nil }
+
+// PublicKey implements sgverify.VerificationContent.
+func (certifiedKey) PublicKey() sgverify.PublicKeyProvider { return bundle.PublicKey{} }
+
+// material is what is trusted on terms, and with a key that, for what was opened.
+func (o *opened) material(t Terms, key root.TimeConstrainedVerifier) root.TrustedMaterial {
+	var m root.TrustedMaterial = &root.BaseTrustedMaterial{}
+	if t.Trust != nil {
+		m = t.Trust.material
+	}
+	if o.stamped != nil {
+		m = alsoStamped{m, o.stamped}
+	}
+	if key != nil {
+		m = withKey{m, key}
+	}
+	return m
+}
+
+// verify has sigstore-go check the whole: log entries, timestamps, certificate, signature, subject and identity.
+func (o *opened) verify(b *entity, m root.TrustedMaterial, opts []sgverify.VerifierOption, who ...sgverify.PolicyOption) (*sgverify.VerificationResult, error) {
+	if o.artifact == nil || b == nil {
+		return nil, errors.New("nothing to verify")
+	}
+	v, err := sgverify.NewVerifier(m, slices.Concat(opts, []sgverify.VerifierOption{sgverify.WithoutStatementPredicate()})...)
+	if err != nil {
+		return nil, err
+	}
+	res, err := v.Verify(b, sgverify.NewPolicy(o.artifact(), who...))
+	if err == nil && res == nil {
+		return nil, errors.New("nothing was verified")
+	}
+	return res, err
+}
