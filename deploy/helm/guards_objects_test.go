@@ -254,3 +254,27 @@ func TestRow20_PoliciesThatEnforceAreHeld(t *testing.T) {
 		}
 	}
 }
+
+// TestRow74_ATrustRootIsHeldWhateverItSays: it has no mode, and what it says loosens every policy that refers to it.
+func TestRow74_ATrustRootIsHeldWhateverItSays(t *testing.T) {
+	t.Parallel()
+	const (
+		right = "enforce pratique.dev/trustroots /gold"
+		says  = `spec: whose signatures count hangs on gold. Leave it as it is, or have a ClusterRole bound by a ClusterRoleBinding with the rule ` +
+			`{apiGroups: [pratique.dev], resources: [trustroots], resourceNames: ["gold"], verbs: [enforce]}`
+	)
+	for _, minor := range []string{oldest, newest} {
+		g := compileGuard(t, policiesGuard, minor)
+		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
+			for _, mode := range []string{"", "Warn", "Audit"} { // a field that it doesn't have, and that the schema lets through
+				g.holds(t, ask{resource: "trustroots", now: imagePolicy("TrustRoot", mode)}, right, says)
+				other := imagePolicy("TrustRoot", mode)
+				other.Object["spec"].(map[string]any)["sources"] = []any{map[string]any{"public": map[string]any{}}}
+				g.holds(t, ask{resource: "trustroots", old: imagePolicy("TrustRoot", mode), now: other}, right, says)
+				g.holds(t, ask{resource: "trustroots", old: imagePolicy("TrustRoot", mode), now: annotated(imagePolicy("TrustRoot", mode))}, "", "")
+			}
+			g.holdsDeletion(t, "trustroots", imagePolicy("TrustRoot", ""), right)
+		})
+	}
+}

@@ -320,7 +320,7 @@ func TestTheGuardsAreAboutNothingElse(t *testing.T) {
 		subresourceGuard: rule("", "v1", &cluster, []string{"namespaces/status", "namespaces/finalize"}, update),
 		webhooksGuard:    rule("admissionregistration.k8s.io", "v1", &cluster, []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"}, update, remove),
 		crdsGuard:        rule("apiextensions.k8s.io", "v1", &cluster, []string{"customresourcedefinitions"}, update, remove),
-		policiesGuard:    rule("pratique.dev", "v1alpha1", &everywhere, []string{"imagepolicies", "clusterimagepolicies"}, create, update, remove),
+		policiesGuard:    rule("pratique.dev", "v1alpha1", &everywhere, []string{"imagepolicies", "clusterimagepolicies", "trustroots"}, create, update, remove),
 	}
 	for _, name := range allGuards() {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,8 @@ func TestTheWebhookMayDoWhatItNeedsAndNoMore(t *testing.T) {
 	objects := decode(t, template(t))
 	read := []string{"get", "list", "watch"}
 	cluster := []rbacv1.PolicyRule{
-		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies", "clusterimagepolicies"}, Verbs: read},
-		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies/status", "clusterimagepolicies/status"}, Verbs: []string{"update", "patch"}},
+		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies", "clusterimagepolicies", "trustroots"}, Verbs: read},
+		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies/status", "clusterimagepolicies/status", "trustroots/status"}, Verbs: []string{"update", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: read},
 		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"servicecidrs"}, Verbs: read},
 		{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get"}},
@@ -116,7 +116,7 @@ func TestARightGoesWithItsUse(t *testing.T) {
 // the author's role by name, and has it by no other.
 func TestPeopleReadPoliciesWithTheirNamespace(t *testing.T) {
 	t.Parallel()
-	policies := []string{"imagepolicies", "clusterimagepolicies"}
+	policies := []string{"imagepolicies", "clusterimagepolicies", "trustroots"}
 	for rendering, args := range renderings(t) {
 		t.Run(rendering, func(t *testing.T) {
 			t.Parallel()
