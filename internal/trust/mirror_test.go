@@ -276,7 +276,7 @@ func TestAnUnusableTextDoesNotReplaceTheLastGoodOne(t *testing.T) {
 		"nothing":            {nil, "signed but can't be used"},
 		"another media type": {[]byte(`{"mediaType": "application/json"}`), "media type"},
 		"nobody named":       {[]byte(`{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`), "names no"},
-		"too long":           {bytes.Repeat([]byte(" "), trust.MaxTrustedRoot+1), "more than the 1048576 that it may be"},
+		"too long":           {bytes.Repeat([]byte(" "), trust.MaxTrustedRoot+1), "more than the 262144 that it may be"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
