@@ -9,10 +9,10 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 
 	"github.com/pratique-dev/pratique/pkg/verify"
+)
+
 // MaxTrustedRoot bounds one trusted_root.json, in bytes, wherever it comes from. The public good instance's is 7 KiB;
 // four of this size fit into one Kubernetes object, in whose status those in force are published.
-// MaxTrustedRoot bounds one trusted_root.json, in bytes, wherever it comes from. The public good instance's is 7 KiB;
-// a Kubernetes object, in which most others are written, ends at about 1 MiB.
 const MaxTrustedRoot = verify.MaxTrustedRoot
 
 // CheckText tells whether a text is a trusted_root.json that can be used: within MaxTrustedRoot, of a form that
