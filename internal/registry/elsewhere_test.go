@@ -39,14 +39,14 @@ func readerOf(t *testing.T, c *Client, creds Credentials, repo string) *opened {
 	return mustOpen(t, c, creds, repo).(*opened)
 }
 
-// signIn keeps one paper of each layout in a repository.
-func signIn(t *testing.T, image name.Digest, at *evilregistry.Registry, repo string) {
+// signIn keeps one paper of each layout in a repository of another registry than the image's.
+func signIn(t *testing.T, image name.Digest, home, at *evilregistry.Registry, repo string) {
 	t.Helper()
 	k := papers.NewKey(t, papers.P256)
 	via, in := papers.Via(at.Options()...), papers.In(at.Repo(repo))
 	papers.SignLegacy(t, image, k, via, in)
 	papers.AttestLegacy(t, image, k, "https://example.com/review/v1", map[string]bool{"good": true}, via, in)
-	papers.SignBundle(t, image, k, via, in)
+	papers.SignBundle(t, image, k, via, in, papers.ImageVia(home.Options()...))
 }
 
 // mustList lists, and fails the test if it can't.
@@ -82,7 +82,7 @@ func TestPapersOfEachLayoutAreFoundElsewhereAndNotWithTheImage(t *testing.T) {
 				t.Parallel()
 				home, away := evilregistry.New(t), evilregistry.New(t, tc.options(t)...)
 				image := home.Push(t, "team/app:v1", img)
-				signIn(t, image, away, "papers/app")
+				signIn(t, image, home, away, "papers/app")
 				r := readerOf(t, testClient(t, Options{}, home, away), Credentials{}, image.Repository.Name())
 				if l := mustList(t, r, image); len(l.Papers) != 0 || len(l.Unanswered) != 0 {
 					t.Fatalf("beside the image: %+v", l)
@@ -150,7 +150,8 @@ func TestRow46_PapersElsewhereAreReadFromAPIAndFallbackTag(t *testing.T) {
 	t.Parallel()
 	home, away := evilregistry.New(t), evilregistry.New(t)
 	image := home.Push(t, "app:v1", evilregistry.RandomImage(1))
-	papers.SignBundle(t, image, papers.NewKey(t, papers.P256), papers.Via(away.Options()...), papers.In(away.Repo("papers")), papers.FallbackTag())
+	papers.SignBundle(t, image, papers.NewKey(t, papers.P256), papers.Via(away.Options()...), papers.ImageVia(home.Options()...),
+		papers.In(away.Repo("papers")), papers.FallbackTag())
 	rule := away.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.EmptyReferrers())
 	f := mustElsewhere(t, readerOf(t, testClient(t, Options{}, home, away), Credentials{}, image.Repository.Name()), away.Repo("papers"))
 	l := mustList(t, f, image)
@@ -177,7 +178,6 @@ func TestPapersElsewhereOfAnImageThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	home, away := evilregistry.New(t), evilregistry.New(t)
 	image := home.Repo("app").Digest(someHash)
-	signIn(t, image, away, "papers")
 	rule := away.On(evilregistry.Match{}, evilregistry.Hang())
 	f := mustElsewhere(t, readerOf(t, testClient(t, Options{}, home, away), Credentials{}, image.Repository.Name()), away.Repo("papers"))
 	start := time.Now()
@@ -214,7 +214,7 @@ func awayOf(t *testing.T, o Options, gateHome, gatePapers gate) *away {
 		at:     mustRepo(t, papersHost+"/kept"),
 	}
 	a.image = mustDigest(t, originHost+"/team/app@"+a.home.Push(t, "team/app:v1", evilregistry.RandomImage(1)).DigestStr())
-	signIn(t, a.home.Repo("team/app").Digest(a.image.DigestStr()), a.papers, "kept")
+	signIn(t, a.image, a.home, a.papers, "kept")
 	a.client = namedClient(t, o, map[string]*evilregistry.Registry{originHost + ":443": a.home, papersHost + ":443": a.papers})
 	return a
 }
@@ -224,19 +224,26 @@ func (a *away) open(t *testing.T, creds Credentials) *opened {
 	return readerOf(t, a.client, creds, originHost+"/team/app")
 }
 
-// sentOnly fails if a registry was sent any secret but this user's, or not that one.
-func sentOnly(t *testing.T, reg *evilregistry.Registry, user string) {
+// sentOnly fails if a registry was sent another secret than this user's, or not that one; with no user, if it was sent any.
+// A token that its own service gave is none.
+func sentOnly(t *testing.T, reg, other *evilregistry.Registry, user string) {
 	t.Helper()
+	sent := map[string]bool{}
 	for _, r := range reg.Requests() {
-		if !strings.Contains(r.Authorization, "Basic ") {
-			continue
+		sent[r.Authorization] = true
+		own := (secret{username: user, password: canarySecret + user}).basic()
+		if strings.HasPrefix(r.Authorization, "Basic ") && (user == "" || r.Authorization != own) || strings.Contains(fmt.Sprint(r.Body, r.Query), canarySecret) {
+			t.Errorf("%s was sent another's credentials", r.Host)
 		}
-		if r.Authorization == (secret{username: user, password: canarySecret + user}).basic() {
-			return
-		}
-		t.Errorf("%s was sent another's credentials", r.Host)
 	}
-	t.Errorf("%s was not sent the credentials of %s", reg.Host(), user)
+	for _, r := range other.Requests() {
+		if r.Authorization != "" && sent[r.Authorization] {
+			t.Errorf("what %s was sent, the other was sent as well", r.Host)
+		}
+	}
+	if own := (secret{username: user, password: canarySecret + user}).basic(); user != "" && !sent[own] {
+		t.Errorf("%s was not sent the credentials of %s", reg.Host(), user)
+	}
 }
 
 func TestRow57_TheImagesCredentialsAreNotSentToWhereItsPapersAre(t *testing.T) {
@@ -271,7 +278,7 @@ func TestRow57_TheImagesCredentialsAreNotSentToWhereItsPapersAre(t *testing.T) {
 				}, g, g)
 				f := mustElsewhere(t, a.open(t, tc.creds), a.at)
 				l := mustList(t, f, a.image)
-				sentOnly(t, a.home, "home")
+				sentOnly(t, a.home, a.papers, "home")
 				if tc.let {
 					if len(l.Papers) != 3 || len(l.Unanswered) != 0 {
 						t.Fatalf("got %+v", l)
@@ -281,13 +288,13 @@ func TestRow57_TheImagesCredentialsAreNotSentToWhereItsPapersAre(t *testing.T) {
 							t.Error(err)
 						}
 					}
-					sentOnly(t, a.papers, "papers")
+					sentOnly(t, a.papers, a.home, "papers")
 					return
 				}
 				if a.papers.Count(0) == 0 {
 					t.Error("the papers were not asked for")
 				}
-				unseen(t, a.papers)
+				sentOnly(t, a.papers, a.home, "")
 				if len(l.Papers) != 0 || len(l.Unanswered) != 4 {
 					t.Fatalf("got %+v", l)
 				}
@@ -347,13 +354,14 @@ func TestThePapersAreSoughtWithTheCredentialThatOpensThem(t *testing.T) {
 					return r.URL.Path != "/v2/" && user != "papers"
 				}}, evilregistry.Status(status, http.Header{"Www-Authenticate": {`Basic realm="x"`}}, ""))
 				image := mustDigest(t, originHost+"/app@"+home.Push(t, "app:v1", evilregistry.RandomImage(1)).DigestStr())
+				kept.Push(t, "kept:other", evilregistry.RandomImage(2)) // for ggcr knows no referrers of a repository that isn't there
 				k, via, in := papers.NewKey(t, papers.P256), papers.Via(kept.Options()...), papers.In(kept.Repo("kept"))
 				want := 1
 				switch layout {
 				case "signature":
 					papers.SignLegacy(t, image, k, via, in)
 				case "bundle":
-					papers.SignBundle(t, image, k, via, in)
+					papers.SignBundle(t, image, k, via, in, papers.ImageVia(home.Options()...))
 				case "none":
 					want = 0
 				}
@@ -382,7 +390,7 @@ func awayBehindMirror(t *testing.T, atMirror bool) (*away, *evilregistry.Registr
 	a := awayOf(t, Options{}, nil, nil)
 	mirror := evilregistry.New(t, evilregistry.WithTLS(mirrorHost))
 	if atMirror {
-		signIn(t, a.home.Repo("team/app").Digest(a.image.DigestStr()), mirror, "cache/kept")
+		signIn(t, a.image, a.home, mirror, "cache/kept")
 	}
 	a.client = namedClient(t, Options{Registries: registries(t, "{prefix: "+papersHost+", mirror: "+mirrorHost+"/cache}")},
 		map[string]*evilregistry.Registry{originHost + ":443": a.home, papersHost + ":443": a.papers, mirrorHost + ":443": mirror})
@@ -457,7 +465,7 @@ func TestPapersElsewhereOfAnImageBehindAMirror(t *testing.T) {
 	t.Parallel()
 	p := pairOf(t, Options{}, true, true)
 	kept := evilregistry.New(t, evilregistry.WithTLS(papersHost))
-	signIn(t, p.origin.Repo("team/app").Digest(p.image.DigestStr()), kept, "kept")
+	signIn(t, p.image, p.origin, kept, "kept")
 	p.client = namedClient(t, Options{Registries: registries(t, "{prefix: "+originHost+"/team, mirror: "+mirrorHost+"/cache}")},
 		map[string]*evilregistry.Registry{originHost + ":443": p.origin, mirrorHost + ":443": p.mirror, papersHost + ":443": kept})
 	f := mustElsewhere(t, readerOf(t, p.client, Credentials{}, originHost+"/team/app"), mustRepo(t, papersHost+"/kept"))
@@ -498,7 +506,7 @@ func TestRow52_PapersAreSoughtByPlainHTTPOnlyWhereItIsNamed(t *testing.T) {
 	t.Parallel()
 	home, kept := evilregistry.New(t), evilregistry.New(t)
 	image := home.Push(t, "app:v1", evilregistry.RandomImage(1))
-	signIn(t, image, kept, "kept")
+	signIn(t, image, home, kept, "kept")
 	host, err := ParseHostPort(kept.Host())
 	if err != nil {
 		t.Fatal(err)
@@ -515,7 +523,7 @@ func TestBehindAProxyPapersAreSoughtWhereTheirHostIsNamed(t *testing.T) {
 	t.Parallel()
 	home, kept := evilregistry.New(t, evilregistry.WithTLS(originHost)), evilregistry.New(t, evilregistry.WithTLS(papersHost))
 	image := mustDigest(t, originHost+"/app@"+home.Push(t, "app:v1", evilregistry.RandomImage(1)).DigestStr())
-	signIn(t, home.Repo("app").Digest(image.DigestStr()), kept, "kept")
+	signIn(t, image, home, kept, "kept")
 	for name, tc := range map[string]struct {
 		named   []string
 		entries []string
@@ -548,8 +556,7 @@ func TestAReferrerElsewhereIsAboutThisImage(t *testing.T) {
 	home, kept := evilregistry.New(t), evilregistry.New(t)
 	image := home.Push(t, "app:v1", evilregistry.RandomImage(1))
 	other := home.Push(t, "app:v2", evilregistry.RandomImage(2))
-	in, via := papers.In(kept.Repo("kept")), papers.Via(kept.Options()...)
-	about := papers.SignBundle(t, other, papers.NewKey(t, papers.P256), via, in)
+	about := papers.SignBundle(t, other, papers.NewKey(t, papers.P256), papers.In(kept.Repo("kept")), papers.Via(kept.Options()...), papers.ImageVia(home.Options()...))
 	kept.Plant(t, "kept", ociIndex, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":0}]}`,
 		ociIndex, ociManifest, about.Manifest.DigestStr()), strings.Replace(image.DigestStr(), ":", "-", 1))
 	f := mustElsewhere(t, readerOf(t, testClient(t, Options{}, home, kept), Credentials{}, image.Repository.Name()), kept.Repo("kept"))
@@ -643,7 +650,7 @@ func TestElsewhereOfAnAccess(t *testing.T) {
 	t.Parallel()
 	home, kept := evilregistry.New(t), evilregistry.New(t, evilregistry.WithBasicAuth(map[string]string{"u": "p"}, "**"))
 	image := signed(t, home, "app:v1")
-	signIn(t, image, kept, "kept")
+	signIn(t, image, home, kept, "kept")
 	c := testClient(t, Options{}, home, kept)
 	a := c.With(Merge(credentialsFor(t, home.Host(), "h", "h"), credentialsFor(t, kept.Host(), "u", "p")))
 	if l := mustList(t, mustElsewhere(t, a, kept.Repo("kept")), image); len(l.Papers) != 3 || len(l.Unanswered) != 0 {

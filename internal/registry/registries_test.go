@@ -39,7 +39,7 @@ func registriesFile(entries ...string) []byte {
 // indented is PEM as a value of YAML in one line.
 func indented(pem []byte) string { return fmt.Sprintf("%q", pem) }
 
-func mustRepo(t *testing.T, s string) name.Repository {
+func mustRepo(t testing.TB, s string) name.Repository {
 	t.Helper()
 	r, err := name.NewRepository(s)
 	if err != nil {

@@ -50,6 +50,7 @@ type Option func(*spec)
 // spec is what the options add up to.
 type spec struct {
 	remote     []remote.Option
+	image      []remote.Option // nil: as remote
 	repository *name.Repository
 	created    time.Time
 
@@ -104,6 +105,12 @@ func newSpec(opts []Option) *spec {
 // back of its journal and its faults.
 func Via(opts ...remote.Option) Option {
 	return func(s *spec) { s.remote = append(s.remote, opts...) }
+}
+
+// ImageVia sets how the image's registry is reached where it is another one than
+// that of the paper. See In.
+func ImageVia(opts ...remote.Option) Option {
+	return func(s *spec) { s.image = append(s.image, opts...) }
 }
 
 // In stores the paper in another repository than the image's.

@@ -85,7 +85,11 @@ func (s *spec) storeBundle(image name.Digest, predicateType string, bundle []byt
 }
 
 func (s *spec) bundleManifest(image name.Digest, predicateType string, bundle []byte) (*v1.Manifest, error) {
-	subject, err := remote.Head(image, s.remote...)
+	via := s.remote
+	if s.image != nil {
+		via = s.image
+	}
+	subject, err := remote.Head(image, via...)
 	if err != nil {
 		return nil, fmt.Errorf("papers: subject: %w", err)
 	}
