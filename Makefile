@@ -68,6 +68,10 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 e2e: ## all of it on a real node: KUBECONFIG's, or one that ../shared/cluster/up starts
 	@test/e2e/run
 
+.PHONY: conformance-client
+conformance-client: ## bin/conformance: what the published sigstore-conformance suite is pointed at
+	$(build) -o bin/conformance ./test/conformance/client
+
 .PHONY: bench
 bench: ## warm and cold admissions, requests and memory, medians of 5 in one run; BENCH=-write keeps the table
 	@hack/binaries kube-apiserver etcd kubectl
@@ -104,4 +108,4 @@ clean: ## away with bin and dist; the API server stays in the user's cache
 help: ## this
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
