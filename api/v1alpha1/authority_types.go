@@ -22,7 +22,8 @@ type Authority struct {
 	// +optional
 	Certificate *CertificateAuthority `json:"certificate,omitempty"`
 
-	// log says whether a transparency log entry is asked for: Optional (default for keys) or Required.
+	// log says whether a transparency log entry is asked for: Optional (default for key and certificate) or Required
+	// (default for keyless). What is Optional need not be there; where it is there, its time counts.
 	// +optional
 	Log Demand `json:"log,omitempty"`
 
@@ -30,7 +31,7 @@ type Authority struct {
 	// +optional
 	Timestamp Demand `json:"timestamp,omitempty"`
 
-	// repository is where this authority's papers are kept, if not beside the image.
+	// repository is where this authority's papers are kept, as HOST/PATH, if not beside the image.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Repository string `json:"repository,omitempty"`
@@ -69,6 +70,12 @@ type KeyAuthority struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	KMS string `json:"kms,omitempty"`
+
+	// trustRoot names the TrustRoot whose logs and timestamp authorities count. Left out, it is sigstore-public where log or
+	// timestamp says anything, and otherwise none: the signature alone counts, and has no time.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	TrustRoot string `json:"trustRoot,omitempty"`
 }
 
 // KeySelector names one entry of a Secret or ConfigMap.
@@ -90,7 +97,7 @@ type KeySelector struct {
 //
 // +kubebuilder:validation:XPreserveUnknownFields
 type KeylessAuthority struct {
-	// trustRoot names a TrustRoot.
+	// trustRoot names the TrustRoot whose certificate authorities, logs and timestamp authorities count; default sigstore-public.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	TrustRoot string `json:"trustRoot,omitempty"`
@@ -129,6 +136,7 @@ type Identity struct {
 
 	// extensions are Fulcio's certificate extensions by Fulcio's own names, exact.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=32
 	Extensions map[string]string `json:"extensions,omitempty"`
 }
 
@@ -136,6 +144,12 @@ type Identity struct {
 //
 // +kubebuilder:validation:XPreserveUnknownFields
 type CertificateAuthority struct {
+	// trustRoot names the TrustRoot whose logs and timestamp authorities count. Left out, it is sigstore-public where log or
+	// timestamp says anything, and otherwise none: the certificate must then be valid now.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	TrustRoot string `json:"trustRoot,omitempty"`
+
 	// roots are the trusted roots, as PEM.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=65536

@@ -257,9 +257,32 @@ type AuthorityStatus struct {
 	// +optional
 	PublicKeys []PublicKeyStatus `json:"publicKeys,omitempty"`
 
-	// lastReadError says why the last reading of a referenced Secret or ConfigMap failed; the material read before is still in use.
+	// identities are those of whom one must have signed, in words: subject and issuer, patterns between slashes.
+	// +optional
+	// +listType=atomic
+	Identities []string `json:"identities,omitempty"`
+
+	// trustRoot is whose logs, certificate authorities and timestamp authorities count.
+	// +optional
+	TrustRoot *TrustRootInUse `json:"trustRoot,omitempty"`
+
+	// lastReadError says why the last reading of a referenced Secret or ConfigMap failed, or why the authority can't be had; beside a fingerprint, the material read before is still in use.
 	// +optional
 	LastReadError string `json:"lastReadError,omitempty"`
+}
+
+// TrustRootInUse is a TrustRoot that an authority refers to.
+type TrustRootInUse struct {
+	// name of the TrustRoot.
+	Name string `json:"name"`
+
+	// digest identifies what is trusted, as the TrustRoot's own status shows it; absent where it can't be used.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+
+	// message says what is to be known of it.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // PublicKeyStatus is one public key in use.

@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
+	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
 	"github.com/pratique-dev/pratique/test/cluster"
 	"github.com/pratique-dev/pratique/test/cluster/clustertest"
 	"github.com/pratique-dev/pratique/test/evilregistry"
@@ -20,7 +24,7 @@ const readers = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: policy-reader}
 rules:
-- {apiGroups: [pratique.dev], resources: [imagepolicies, clusterimagepolicies], verbs: [get, list]}
+- {apiGroups: [pratique.dev], resources: [imagepolicies, clusterimagepolicies, trustroots], verbs: [get, list]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -39,6 +43,26 @@ spec:
     key: {secretRef: {name: cosign-pub, key: cosign.pub}}
   require:
     signature: {by: [release]}
+`
+
+const byTrustRoot = `apiVersion: pratique.dev/v1alpha1
+kind: ImagePolicy
+metadata: {name: keyless, namespace: builds}
+spec:
+  images: {include: ["**"]}
+  authorities:
+  - name: ci
+    keyless:
+      trustRoot: acme
+      identities: [{issuer: "https://issuer.example.com", subject: dev@example.com}]
+  require:
+    signature: {by: [ci]}
+---
+apiVersion: pratique.dev/v1alpha1
+kind: TrustRoot
+metadata: {name: acme}
+spec:
+  sources: [{secretRef: {name: acme-root, key: trusted_root.json}}]
 `
 
 // asked is a cluster with policies, and who asks about them.
@@ -64,6 +88,8 @@ func TestWithoutFilesTheClusterIsAsked(t *testing.T) {
 	a.expect("another namespace's policies", 0, "NoPolicyInForce", "note: none of the cluster's policies is about namespace default", dev, "default", a.bare)
 	a.expect("somebody without access to policies", 3, "", "kubectl pratique: no -f, and the cluster's policies can't be read: listing ClusterImagePolicy objects: ", a.kubeconfig("nobody"), "payments", a.signed)
 
+	a.keyless()
+
 	a.policy("a change, of which the status knows nothing", strings.Replace(bySecret, `["**"]`, `["**"], exclude: ["docker.io/**"]`, 1))
 	a.expect("a stale status, by somebody without access to Secrets", 3, "", "authority release: Secret payments/cosign-pub: reading it is forbidden", dev, "payments", a.signed)
 	a.expect("a stale status, by somebody with it", 0, "ok: by release", "note: ImagePolicy payments/production: its status is stale (of generation 1, the policy is at 2)", admin, "payments", a.signed)
@@ -72,6 +98,32 @@ func TestWithoutFilesTheClusterIsAsked(t *testing.T) {
 	a.expect("the namespace's labels", 1, "DeniedByPolicy: closed for the holidays", "note: ClusterImagePolicy everywhere: no status yet: is the webhook running?", admin, "payments", a.signed)
 	a.expect("the labels of another namespace", 0, "NoPolicyInForce", "note: none of the cluster's policies", admin, "default", a.signed)
 	a.expect("labels that may not be read", 3, "", "the namespace's labels can't be told", dev, "payments", a.signed)
+}
+
+// keyless asks about a policy whose TrustRoot is in a Secret that only the install can read.
+func (a *asked) keyless() {
+	a.t.Helper()
+	s, someone := verifytest.NewSigstore(a.t), verifytest.Someone()
+	image := a.registry.Push(a.t, "team/keyless", evilregistry.RandomImage(3))
+	h, err := v1.NewHash(image.DigestStr())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	signed := s.Sign(a.t, verifytest.Signing{Person: &someone, Logs: []verifytest.Log{verifytest.RekorV1}}, h)
+	papers.PushBundle(a.t, image, verify.CosignSign, signed.Payload, papers.Via(a.registry.Options()...))
+
+	a.policy("a policy by a TrustRoot", byTrustRoot)
+	dev := a.kubeconfig("dev")
+	a.expect("a TrustRoot without a status, whose Secret may not be read", 3, "", "authority ci: TrustRoot acme: ", dev, "builds", image.String())
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{
+		"observedGeneration": 1, "trustedRoots": []string{string(s.TrustedRoot(a.t))},
+		"conditions": []any{map[string]any{"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-10-01T12:00:00Z"}},
+	}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.kubectl("patch", "trustroot", "acme", "--subresource=status", "--type=merge", "-p", string(patch))
+	a.expect("the trusted root of the status", 0, "ok: by ci (dev@example.com (https://issuer.example.com))", "note: ImagePolicy builds/keyless: no status yet", dev, "builds", image.String())
 }
 
 // prepare makes images, the Secret and who may read what.
@@ -83,9 +135,11 @@ func (a *asked) prepare() {
 	a.signed, a.bare = signed.String(), a.registry.Push(a.t, "team/bare", evilregistry.RandomImage(2)).String()
 
 	a.kubectl("apply", "-f", filepath.Join("..", "..", "deploy", "helm", "pratique", "crd-bases"))
-	a.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "imagepolicies.pratique.dev", "clusterimagepolicies.pratique.dev")
-	if err := a.CreateNamespace(a.t.Context(), "payments", map[string]string{"env": "production"}); err != nil {
-		a.t.Fatal(err)
+	a.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "imagepolicies.pratique.dev", "clusterimagepolicies.pratique.dev", "trustroots.pratique.dev")
+	for namespace, labels := range map[string]map[string]string{"payments": {"env": "production"}, "builds": nil} {
+		if err := a.CreateNamespace(a.t.Context(), namespace, labels); err != nil {
+			a.t.Fatal(err)
+		}
 	}
 	a.apply(readers)
 	a.apply(fmt.Sprintf("{apiVersion: v1, kind: Secret, metadata: {name: cosign-pub, namespace: payments}, stringData: {cosign.pub: %q}}", a.release.PublicPEM))

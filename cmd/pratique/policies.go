@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pratique-dev/pratique/internal/compile"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
@@ -44,10 +45,10 @@ func (f *verifyFlags) policies(ctx context.Context, rule policy.UnmatchedRule, n
 		if err != nil {
 			return set, &exitError{code: exitUsage, err: err}
 		}
-		bundle.InstallNamespace = f.cluster.install
+		bundle.InstallNamespace, bundle.Mirror = f.cluster.install, f.mirrors()
 		set, unresolved = bundle.Set(ctx, f.namespace, rule)
 	} else {
-		answer, err := f.cluster.ask(ctx, f.namespace, rule)
+		answer, err := f.cluster.ask(ctx, f.namespace, rule, f.mirrors())
 		if err != nil {
 			return set, &exitError{code: exitUsage, err: fmt.Errorf("no -f, and the cluster's policies can't be read: %w; give -f FILE, or --kubeconfig FILE", err)}
 		}
@@ -71,6 +72,14 @@ func (f *verifyFlags) policies(ctx context.Context, rule policy.UnmatchedRule, n
 		fmt.Fprintf(notes, "note: none of %s policies is about namespace %s; -n NAMESPACE asks those of another (in files, its labels are those of its Namespace document)\n", where, f.namespace)
 	}
 	return set, nil
+}
+
+// mirrors asks a TUF mirror for the trusted root that it has now.
+type mirrors = func(context.Context, trust.MirrorConfig) trust.State
+
+// mirrors asks them anew at each run, where the webhook follows them: there is nobody here who could. Each is asked once.
+func (f *verifyFlags) mirrors() mirrors {
+	return compile.FetchMirror(trust.Options{PlainHTTP: f.plainHTTP, UserAgent: "pratique/" + version})
 }
 
 // load reads the files and the YAML and JSON files of directories.
@@ -120,7 +129,7 @@ func expand(path string) ([]string, error) {
 }
 
 // ask reads the policies of a namespace from the cluster.
-func (c *clusterFlags) ask(ctx context.Context, namespace string, rule policy.UnmatchedRule) (compile.ClusterAnswer, error) {
+func (c *clusterFlags) ask(ctx context.Context, namespace string, rule policy.UnmatchedRule, mirrors mirrors) (compile.ClusterAnswer, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context}).ClientConfig()
@@ -136,6 +145,6 @@ func (c *clusterFlags) ask(ctx context.Context, namespace string, rule policy.Un
 		return compile.ClusterAnswer{}, err
 	}
 	return compile.FromCluster(ctx, compile.ClusterQuery{
-		Reader: reader, Namespace: namespace, InstallNamespace: cmp.Or(c.install, "pratique-system"), Unmatched: rule,
+		Reader: reader, Namespace: namespace, InstallNamespace: cmp.Or(c.install, "pratique-system"), Unmatched: rule, Mirror: mirrors,
 	})
 }

@@ -19,11 +19,6 @@ import (
 
 // evaluator makes the webhook's engine over one set of policies.
 func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
-	for _, host := range f.plainHTTP {
-		if _, err := registry.ParseHostPort(host); err != nil {
-			return nil, wrong("--plain-http: %w", err)
-		}
-	}
 	options := registry.Options{
 		PlainHTTP: f.plainHTTP, UserAgent: "pratique/" + version, Guard: registry.NewGuard(registry.GuardOptions{}),
 		Proxy: httpproxy.FromEnvironment().ProxyFunc(), Named: named(set),

@@ -39,16 +39,20 @@ func report(d admission.Decision) string {
 	return b.String()
 }
 
-// image is the image as written, with the digest that was judged. What was written is quoted if a terminal could be tricked by it.
+// image is the image as written, with the digest that was judged.
 func image(j admission.Judged) string {
-	written := j.Written
-	if strings.ContainsFunc(written, func(r rune) bool { return r < ' ' || r > '~' }) {
-		written = fmt.Sprintf("%+q", written)
-	}
 	if j.Digest == (v1.Hash{}) || strings.Contains(j.Written, "@") {
-		return written
+		return written(j)
 	}
-	return written + "@" + j.Digest.String()
+	return written(j) + "@" + j.Digest.String()
+}
+
+// written is what was written, quoted if a terminal could be tricked by it.
+func written(j admission.Judged) string {
+	if strings.ContainsFunc(j.Written, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return fmt.Sprintf("%+q", j.Written)
+	}
+	return j.Written
 }
 
 func describe(b *strings.Builder, v policy.Verdict) {
@@ -116,14 +120,15 @@ func exitCode(d admission.Decision) int {
 }
 
 // printJSON prints the decision for programs.
-func printJSON(out io.Writer, d admission.Decision) error {
+func printJSON(out io.Writer, d admission.Decision, explanations []explained) error {
 	doc := struct {
 		Namespace string                  `json:"namespace"`
 		Decision  string                  `json:"decision"`
 		Reasons   []policy.Reason         `json:"reasons"`
 		Detail    string                  `json:"detail,omitempty"`
 		Images    []admission.ImageRecord `json:"images"`
-	}{Namespace: d.Namespace, Decision: d.Word(), Reasons: d.Reasons(), Images: d.Describe()}
+		Explained []explained             `json:"explained,omitempty"`
+	}{Namespace: d.Namespace, Decision: d.Word(), Reasons: d.Reasons(), Images: d.Describe(), Explained: explanations}
 	if d.Refusal != nil {
 		doc.Detail = d.Refusal.Detail
 	}

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pratique-dev/pratique/test/evilregistry"
@@ -22,13 +25,14 @@ type world struct {
 	registry *evilregistry.Registry
 	keys     map[string]papers.Key
 	images   int
+	sigstores
 }
 
 // worldKey is where a script keeps its world.
 type worldKey struct{}
 
 func begin(env *testscript.Env) error {
-	env.Values[worldKey{}] = &world{keys: map[string]papers.Key{}}
+	env.Values[worldKey{}] = &world{keys: map[string]papers.Key{}, sigstores: newSigstores()}
 	return nil
 }
 
@@ -37,16 +41,24 @@ func begin(env *testscript.Env) error {
 //	keys NAME...            makes keys: $PEM_NAME is the public half as a string of JSON, and so of YAML; $B64_NAME its base64
 //	registry [USER:PASS]    starts a registry, $REG; with a user, all of it below private/ is theirs
 //	push VAR REF [PAPER...] pushes a new image to REF of the registry. $VAR is its reference by digest, $VAR_DIGEST its digest.
-//	                        A PAPER is signed:KEY (legacy), bundle:KEY, sbom:KEY (an attestation in a bundle)
+//	                        A PAPER is signed:KEY (legacy), bundle:KEY, sbom:KEY (an attestation in a bundle), or one of those of
+//	                        attachSigstore. REPO=PAPER keeps it in another repository
+//	attach VAR PAPER...     adds papers to an image that was pushed
 //	down                    stops the registry
 //	expand FILE...          replaces $NAME in files by what it stands for
 //	exits CODE COMMAND...   runs a command, which must end with this code
+//	hide FILE               writes what was printed to FILE, with what differs at each run replaced by what it is: REG, DIGEST, KEY and so on.
+//	                        UPDATE_GOLDEN=1 writes what is compared with it
 //	json FILE               what was printed is one JSON document, of the fields and values in FILE: a string "*" there is any string
 func commands(t *testing.T) map[string]func(*testscript.TestScript, bool, []string) {
-	return map[string]func(*testscript.TestScript, bool, []string){
+	all := sigstoreCommands(t)
+	maps.Copy(all, map[string]func(*testscript.TestScript, bool, []string){
 		"keys": cmdKeys, "registry": cmdRegistry, "down": cmdDown, "expand": cmdExpand, "exits": cmdExits, "json": cmdJSON,
-		"push": func(ts *testscript.TestScript, neg bool, args []string) { cmdPush(failer{t, ts}, ts, neg, args) },
-	}
+		"push":   func(ts *testscript.TestScript, neg bool, args []string) { cmdPush(failer{t, ts}, ts, neg, args) },
+		"attach": func(ts *testscript.TestScript, neg bool, args []string) { cmdAttach(failer{t, ts}, ts, neg, args) },
+		"hide":   cmdHide,
+	})
+	return all
 }
 
 // failer ends the script, and not the test around all scripts, where something can't be made.
@@ -114,21 +126,57 @@ func cmdPush(t failer, ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func cmdAttach(t failer, ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts, neg, len(args) >= 2, "attach VAR PAPER...")
+	image, err := name.NewDigest(ts.Getenv(args[0]), name.Insecure)
+	ts.Check(err)
+	for _, paper := range args[1:] {
+		attach(t, w, image, paper)
+	}
+}
+
+func cmdHide(ts *testscript.TestScript, neg bool, args []string) {
+	worldOf(ts, neg, len(args) == 1, "hide FILE")
+	text := strings.ReplaceAll(ts.ReadFile("stdout"), ts.Getenv("REG"), "REG")
+	for _, h := range []struct{ pattern, is string }{
+		{`sha256([:-])[0-9a-f]{64}`, "sha256${1}DIGEST"}, {`sha256:[0-9a-f]{12}\.\.\.`, "sha256:SHORT..."},
+		{`SHA256:[0-9a-f]{64}`, "SHA256:KEY"}, {`SHA256:[0-9a-f]{12}\.\.\.`, "SHA256:KEY..."}, {`CN=CA [0-9]+`, "CN=CA SERIAL"},
+	} {
+		text = regexp.MustCompile(h.pattern).ReplaceAllString(text, h.is)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// hashOf is an image's digest.
+func hashOf(t failer, image name.Digest) v1.Hash {
+	h, err := v1.NewHash(image.DigestStr())
+	t.script.Check(err)
+	return h
+}
+
 // attach makes a paper and stores it beside the image.
 func attach(t failer, w *world, image name.Digest, paper string) {
+	with := []papers.Option{papers.Via(w.registry.Options()...)}
+	if repository, rest, elsewhere := strings.Cut(paper, "="); elsewhere {
+		paper = rest
+		with = append(with, papers.In(w.registry.Repo(repository)))
+	}
 	kind, by, _ := strings.Cut(paper, ":")
+	if kind == "keyless" || kind == "logged" || kind == "own" {
+		attachSigstore(t, w, image, kind, strings.Split(by, ":"), with)
+		return
+	}
 	k, ok := w.keys[by]
 	if !ok {
 		t.Fatalf("%s: no key %q was made", paper, by)
 	}
-	direct := papers.Via(w.registry.Options()...)
 	switch kind {
 	case "signed":
-		papers.SignLegacy(t, image, k, direct)
+		papers.SignLegacy(t, image, k, with...)
 	case "bundle":
-		papers.SignBundle(t, image, k, direct)
+		papers.SignBundle(t, image, k, with...)
 	case "sbom":
-		papers.AttestBundle(t, image, k, "https://spdx.dev/Document", map[string]string{"spdxVersion": "SPDX-2.3"}, direct)
+		papers.AttestBundle(t, image, k, "https://spdx.dev/Document", map[string]string{"spdxVersion": "SPDX-2.3"}, with...)
 	default:
 		t.Fatalf("%s: no such paper", paper)
 	}

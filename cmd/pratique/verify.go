@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/pratique-dev/pratique/internal/registry"
 	"github.com/pratique-dev/pratique/pkg/admission"
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
@@ -29,6 +30,7 @@ type verifyFlags struct {
 	list      string
 	unmatched string
 	pin       bool
+	explain   bool
 	config    string
 	cluster   clusterFlags
 }
@@ -40,12 +42,12 @@ func verifyCommand() *cobra.Command {
 		Short: "Say whether images may run in a namespace, and why",
 		Long: `Say whether images may run in a namespace, by the engine that the webhook runs.
 
-With -f, the policies are those of the files, with whatever they refer to: Secrets, ConfigMaps and Namespaces. Without, they are
-those of the current kubeconfig's cluster, and their public keys are read from the policies' status.
+With -f, the policies are those of the files, with whatever they refer to: Secrets, ConfigMaps, TrustRoots and Namespaces. Without,
+they are those of the current kubeconfig's cluster, and their public keys and trusted roots are read from the objects' statuses.
 
 Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does, but something could not be found out; 3 used wrongly.`,
 		Example: `  pratique verify -f policy.yaml registry.example.com/payments/api:1.4.2
-  kubectl pratique verify -n payments registry.example.com/payments/api@sha256:...
+  kubectl pratique verify -n payments --explain registry.example.com/payments/api@sha256:...
   pratique verify -f policies/ -n payments --manifest deployment.yaml -o json`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, images []string) error {
@@ -56,8 +58,9 @@ Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does
 	flags.StringArrayVarP(&f.files, "filename", "f", nil, "`FILE` or directory of policies and of what they refer to; - is standard input (repeatable)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the `NAMESPACE` whose policies are asked")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
+	flags.BoolVar(&f.explain, "explain", false, "after the verdicts, tell for each authority what was looked for, where, what was there, and why it was not accepted")
 	flags.StringVar(&f.manifest, "manifest", "", "`FILE` of Pods and workloads whose images are judged too; - is standard input")
-	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry `HOST[:PORT]` that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
+	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry or TUF mirror `HOST[:PORT]` that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
 	flags.StringVar(&f.list, "registries", "", "YAML `FILE` of how registries are read, as the install has it: mirrors, CAs, plain http; where it names a secretRef, which is the install's, give credentials of your own")
 	flags.StringVar(&f.unmatched, "unmatched-images", "Allow", "what the install does with images in a namespace that no enforcing policy closes: Deny, Warn or Allow")
 	flags.BoolVar(&f.pin, "pin", true, "the install rewrites tags to digests where policies want it; with --pin=false such a tag is refused, with the digest to use")
@@ -86,10 +89,14 @@ func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []s
 		return err
 	}
 	d := decide(ctx, evaluator, f.namespace, images)
+	var explanations []explained
+	if f.explain {
+		explanations = explainer{evaluator, set, f.namespace}.all(ctx, d)
+	}
 	if f.output == "json" {
-		err = printJSON(out, d)
+		err = printJSON(out, d, explanations)
 	} else {
-		_, err = io.WriteString(out, report(d))
+		_, err = io.WriteString(out, report(d)+explainText(explanations))
 	}
 	if err != nil {
 		return err
@@ -115,6 +122,11 @@ func (f *verifyFlags) check() (policy.UnmatchedRule, error) {
 	for flag, namespace := range map[string]string{"-n": f.namespace, "--install-namespace": cmp.Or(f.cluster.install, "unset")} {
 		if len(validation.IsDNS1123Label(namespace)) > 0 {
 			return rule, wrong("%s %q: not the name of a namespace", flag, namespace)
+		}
+	}
+	for _, host := range f.plainHTTP {
+		if _, err := registry.ParseHostPort(host); err != nil {
+			return rule, wrong("--plain-http: %w", err)
 		}
 	}
 	stdin := 0

@@ -128,12 +128,18 @@ func (p *parts) certify(*rest.Config, io.Writer) error {
 
 // policies adds what watches, compiles and reports on the cluster's policies, and what watches the ranges of its Services.
 func (p *parts) policies(cluster *rest.Config, _ io.Writer) error {
-	var err error
+	mirrors, err := p.mirrors()
+	if err != nil {
+		return err
+	}
 	p.store, err = compile.NewStore(compile.StoreConfig{
 		Informers: p.mgr.GetCache(), Live: p.mgr.GetAPIReader(), Namespace: p.config.namespace, Unmatched: p.config.rule,
-		RolloutAudit: p.config.rollout == rolloutAudit,
+		RolloutAudit: p.config.rollout == rolloutAudit, Trust: mirrors,
 	})
 	if err != nil {
+		return err
+	}
+	if err := telemetry.ObserveTrustRoots(metrics.Registry, p.trustRoots); err != nil {
 		return err
 	}
 	services := &serviceRanges{read: p.mgr.GetAPIReader(), set: p.guard.SetServiceRanges, log: p.log.WithName("services")}
@@ -156,7 +162,7 @@ func (p *parts) handlers(*rest.Config, io.Writer) error {
 	pods := &admission.Pods{Evaluator: evaluator, Recorder: p.tel}
 	pins := &admission.Pins{Evaluator: evaluator, Recorder: p.tel}
 	templates := &admission.Templates{Evaluator: evaluator, ServiceAccounts: admission.NewServiceAccountReader(p.mgr.GetAPIReader()), Recorder: p.tel}
-	policies := &admission.Policies{Check: compile.Install{Pinning: p.config.pin}.Check, Recorder: p.tel}
+	policies := &admission.Policies{Check: compile.Install{Pinning: p.config.pin, PlainHTTP: p.config.plainHTTP}.Check, Recorder: p.tel}
 	if err := errors.Join(pods.Validate(), pins.Validate(), templates.Validate(), policies.Validate()); err != nil {
 		return err
 	}

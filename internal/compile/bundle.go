@@ -6,22 +6,31 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// Bundle is policies from files with all that they refer to. It implements Materials.
+// Bundle is policies from files with all that they refer to. It implements Materials and TrustRoots.
 type Bundle struct {
 	// InstallNamespace is the install's namespace, where a ClusterImagePolicy's references are read. Where it is empty,
 	// they are those of the only Secret or ConfigMap of that name.
 	InstallNamespace string
+	// Mirror asks the mirror of a TrustRoot, as FetchMirror's do. Where it is nil, what refers to one is unresolved.
+	Mirror func(context.Context, trust.MirrorConfig) trust.State
 
 	policies   []Object
 	namespaces map[string]map[string]string // labels by name
 	stored     []stored
+	roots      map[string]*v1alpha1.TrustRoot
+
+	mu      sync.Mutex
+	trusted map[source]trusted // what was made of roots
 }
 
 // stored is a Secret or ConfigMap. Without a namespace it is of whichever namespace it is sought in, as kubectl would
@@ -65,7 +74,7 @@ func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.Unm
 	set := policy.Set{Unmatched: unmatched}
 	var unresolved []Unresolved
 	cluster := 0
-	compiler := Compiler{Materials: b, Namespace: b.InstallNamespace}
+	compiler := Compiler{Materials: b, TrustRoots: b, Namespace: b.InstallNamespace}
 	for _, obj := range b.policies {
 		v, err := viewOf(obj)
 		if err != nil {
@@ -115,7 +124,7 @@ func sortByName(list []*policy.Policy) {
 func unresolvedOf(kind string, name policy.Name, r Report) []Unresolved {
 	var out []Unresolved
 	for _, a := range r.Authorities {
-		if a.Source != "" && a.Problem != "" {
+		if a.Problem != "" && (a.Source != "" || a.TrustRootMissing) {
 			out = append(out, Unresolved{Kind: kind, Policy: name, Authority: a.Name, Problem: a.Problem})
 		}
 	}

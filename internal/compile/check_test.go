@@ -21,7 +21,6 @@ func TestCheckNamesFieldAndCure(t *testing.T) {
 		return `{data: "-----BEGIN ` + kind + `-----\nTUlJ\n-----END ` + kind + `-----\n"}`
 	}
 	const keyless = "keyless: {identities: [{issuer: 'https://a.example', subjectPattern: '%s'}]}"
-	notYet := "spec.authorities[0].keyless: Forbidden: not supported yet by this version: use key"
 	pattern := "spec.authorities[0].keyless.identities[0].subjectPattern: Invalid value: "
 	for _, tt := range []struct {
 		name, spec string
@@ -38,9 +37,9 @@ func TestCheckNamesFieldAndCure(t *testing.T) {
 			"spec.authorities[0].key.data: Invalid value: PEM of 65537 bytes is over the bound of 65536"}, nil},
 		{"a weak key", signedBy(weakKey(t)), []string{
 			"spec.authorities[0].key.data: Invalid value: key 1: RSA key of 1024 bits: want 2048 to 8192"}, nil},
-		{"a pattern that ends our group", with("key: "+secretKey, strings.Replace(keyless, "%s", "a)|(?:b", 1)), []string{notYet,
+		{"a pattern that ends our group", with("key: "+secretKey, strings.Replace(keyless, "%s", "a)|(?:b", 1)), []string{
 			pattern + "is no RE2: unexpected ) in \"a)|(?:b\"; a pattern is no glob: write [^/]* for what one segment may be, and \\. for a dot"}, nil},
-		{"a pattern that matches everything", with("key: "+secretKey, strings.Replace(keyless, "%s", ".*", 1)), []string{notYet,
+		{"a pattern that matches everything", with("key: "+secretKey, strings.Replace(keyless, "%s", ".*", 1)), []string{
 			pattern + `matches anybody, such as "https://github.com/stranger/any/.github/workflows/any.yaml@refs/heads/any": write out the host, and the owner or the domain`}, nil},
 		{"an empty authority", with("key: "+secretKey, ""), []string{
 			"spec.authorities[0].key: Required value: set exactly one of key, keyless and certificate: an authority without any would vouch for nothing"}, nil},

@@ -25,6 +25,7 @@ import (
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/internal/compile"
 	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
 	"github.com/pratique-dev/pratique/test/cluster"
 	"github.com/pratique-dev/pratique/test/cluster/clustertest"
 )
@@ -58,7 +59,7 @@ type bench struct {
 func TestAgainstARealAPIServer(t *testing.T) {
 	t.Parallel()
 	c := clustertest.ForTest(t, cluster.Options{})
-	for _, crd := range []string{"imagepolicies", "clusterimagepolicies"} {
+	for _, crd := range []string{"imagepolicies", "clusterimagepolicies", "trustroots"} {
 		if _, stderr, err := c.Kubectl(t.Context(), "apply", "--server-side", "-f", chart+"crd-bases/pratique.dev_"+crd+".yaml"); err != nil {
 			t.Fatalf("%v: %s", err, stderr)
 		}
@@ -81,6 +82,7 @@ func TestAgainstARealAPIServer(t *testing.T) {
 		{"a typo that the schema keeps makes the policy refuse", typoKept},
 		{"a cluster policy selects by labels, also of a new namespace", newNamespaces},
 		{"a key in a Secret is waited for, then in use, then replaced", keyInSecret},
+		{"a TrustRoot is read, refused where it is wrong, and followed", trustRoots},
 		{"the CLI finds what the webhook found, without access to Secrets", askedByTheCLI},
 		{"a restarted API server's policies are followed again", restarted},
 	} {
@@ -390,9 +392,69 @@ func keyInSecret(t *testing.T, b *bench) {
 	})
 }
 
+func trustRootObject(sources string) string {
+	return "apiVersion: pratique.dev/v1alpha1\nkind: TrustRoot\nmetadata: {name: corp}\nspec: {sources: [" + sources + "]}\n"
+}
+
+func trustRoots(t *testing.T, b *bench) {
+	for name, sources := range map[string]string{
+		"no source": "", "two in one": "{public: {}, secretRef: {name: s, key: k}}", "none in one": "{}", "nine": strings.Repeat("{public: {}}, ", 9),
+	} {
+		cmd := b.KubectlCommand(t.Context(), "apply", "-f", "-")
+		cmd.Stdin = strings.NewReader(trustRootObject(sources))
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "spec.sources") {
+			t.Errorf("the schema takes %s: %v %s", name, err, out)
+		}
+	}
+	text := verifytest.NewSigstore(t).TrustedRoot(t)
+	b.apply(t, imagePolicy("payments", "keyless", "images: {include: [registry.example.com/**]}\nauthorities:\n- name: ci\n  repository: registry.example.com/papers\n  keyless:\n    trustRoot: corp\n    identities: [{issuer: 'https://issuer.example.com', subject: dev@example.com, extensions: {runnerEnvironment: github-hosted}}]\nrequire: {signature: {by: [ci]}}"))
+	b.ready(t, "payments", "keyless", compile.ReasonTrustRootUnavailable)
+	b.apply(t, trustRootObject(fmt.Sprintf("{data: %q}", text)))
+	first := b.usable(t, "payments", "keyless")
+	got := b.ready(t, "payments", "keyless", compile.ReasonCompiled)
+	if a := got.Status.Authorities[0]; a.TrustRoot == nil || a.TrustRoot.Name != "corp" || a.TrustRoot.Digest == "" || len(a.Identities) != 1 {
+		t.Errorf("%+v", a)
+	}
+	root := b.rootReady(t, "corp", metav1.ConditionTrue)
+	if len(root.Status.TrustedRoots) != 1 || root.Status.TrustedRoots[0] != string(text) || root.Status.Digest != got.Status.Authorities[0].TrustRoot.Digest {
+		t.Errorf("%+v", root.Status)
+	}
+	stdout, stderr, err := b.Kubectl(t.Context(), "get", "troot", "corp")
+	if words := strings.Fields(stdout); err != nil || len(words) != 6 || strings.Join(words[:5], " ") != "NAME READY AGE corp True" {
+		t.Errorf("kubectl get: %v %s\n%s", err, stderr, stdout)
+	}
+	b.apply(t, trustRootObject("{public: {}, mirorr: x}"))
+	b.ready(t, "payments", "keyless", compile.ReasonTrustRootUnavailable)
+	if c := meta.FindStatusCondition(b.rootReady(t, "corp", metav1.ConditionFalse).Status.Conditions, compile.ConditionReady); c.Reason != compile.ReasonInvalidField || !strings.Contains(c.Message, "mirorr") {
+		t.Errorf("%+v", c)
+	}
+	b.apply(t, trustRootObject("{public: {}}"))
+	if second := b.usable(t, "payments", "keyless"); second.Digest == first.Digest {
+		t.Error("the old root")
+	}
+	b.ready(t, "payments", "keyless", compile.ReasonCompiled)
+	b.rootReady(t, "corp", metav1.ConditionTrue)
+}
+
+// rootReady waits for a TrustRoot's status to be about its own generation, and to have a condition Ready of a status.
+func (b *bench) rootReady(t *testing.T, name string, want metav1.ConditionStatus) (r v1alpha1.TrustRoot) {
+	t.Helper()
+	eventually(t, "status of "+name, func() error {
+		if err := b.admin.Get(t.Context(), client.ObjectKey{Name: name}, &r); err != nil {
+			return err
+		}
+		if c := meta.FindStatusCondition(r.Status.Conditions, compile.ConditionReady); c == nil || c.Status != want || r.Status.ObservedGeneration != r.Generation {
+			return fmt.Errorf("%+v", r.Status)
+		}
+		return nil
+	})
+	return r
+}
+
 func askedByTheCLI(t *testing.T, b *bench) {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{v1alpha1.Group}, Resources: []string{"imagepolicies", "clusterimagepolicies"}, Verbs: []string{"list"}},
+		{APIGroups: []string{v1alpha1.Group}, Resources: []string{"trustroots"}, Verbs: []string{"get"}},
 	}}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "reader"},
@@ -418,8 +480,8 @@ func askedByTheCLI(t *testing.T, b *bench) {
 			t.Errorf("%s: %v\nCLI     %s %q\nwebhook %+v", p.Name, err, p.Digest, p.Unusable, ours)
 		}
 	}
-	if len(answer.Set.Namespaced) != 3 {
-		t.Errorf("%d policies, want secret, typo and typo-above", len(answer.Set.Namespaced))
+	if len(answer.Set.Namespaced) != 4 {
+		t.Errorf("%d policies, want keyless, secret, typo and typo-above", len(answer.Set.Namespaced))
 	}
 }
 

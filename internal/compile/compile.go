@@ -23,6 +23,8 @@ const defaultTags = policy.TagsPin
 type Compiler struct {
 	// Materials reads the keys that policies refer to.
 	Materials Materials
+	// TrustRoots knows the TrustRoots that policies refer to; nil is PublicGoodOnly.
+	TrustRoots TrustRoots
 	// Namespace is the install's own: a ClusterImagePolicy's references are read there.
 	Namespace string
 	// RolloutAudit says that the install lets Pods in while the webhook doesn't answer: policies say so in their statuses.
@@ -89,7 +91,7 @@ func (c Compiler) compile(ctx context.Context, b *build, v view) {
 	if v.cluster != nil {
 		namespace = c.Namespace
 	}
-	if !b.resolve(ctx, c.Materials, namespace, v.spec.Authorities) {
+	if !b.resolve(ctx, c.resolver(namespace), v.spec.Authorities) {
 		return
 	}
 	if err := b.platforms(v.spec.Images.Platforms); err != nil {
@@ -196,24 +198,30 @@ func patterns(texts []string) (out []policy.Pattern, all bool) {
 	return out, all
 }
 
+func (c Compiler) resolver(namespace string) *resolver {
+	r := &resolver{materials: c.Materials, namespace: namespace, roots: c.TrustRoots, asked: map[string]trusted{}}
+	if r.roots == nil {
+		r.roots = PublicGoodOnly{}
+	}
+	return r
+}
+
 // resolve finds out who the authorities are, all of them, so that the status tells of each. It says whether all are known.
-func (b *build) resolve(ctx context.Context, m Materials, namespace string, list []v1alpha1.Authority) bool {
+func (b *build) resolve(ctx context.Context, r *resolver, list []v1alpha1.Authority) bool {
 	var bad, kept []string
 	reason, keys := ReasonKeyUnavailable, 0
-	for _, a := range list {
-		r, who := authority(ctx, m, namespace, a)
-		b.report.Authorities = append(b.report.Authorities, r)
+	for i := range list {
+		report, who := r.authority(ctx, &list[i])
+		b.report.Authorities = append(b.report.Authorities, report)
 		switch {
-		case r.Problem != "":
-			bad = append(bad, "authority "+a.Name+": "+r.Problem)
-			if !r.Unread {
-				reason = ReasonInvalidKey
-			}
-		case r.NotReadAgain != "":
-			kept = append(kept, "authority "+a.Name+": "+r.NotReadAgain)
+		case report.Problem != "":
+			bad = append(bad, "authority "+report.Name+": "+report.Problem)
+			reason = worse(reason, report.Reason)
+		case report.NotReadAgain != "":
+			kept = append(kept, "authority "+report.Name+": "+report.NotReadAgain)
 		}
-		keys += len(r.PublicKeys)
-		b.authorities[a.Name] = who
+		keys += len(report.PublicKeys)
+		b.authorities[report.Name] = who
 	}
 	if keys > MaxKeys {
 		reason, bad = ReasonInvalidKey, append(bad, fmt.Sprintf("%d keys, at most %d in one policy: split the policy", keys, MaxKeys))
@@ -226,36 +234,13 @@ func (b *build) resolve(ctx context.Context, m Materials, namespace string, list
 	return true
 }
 
-// authority reads the keys of one authority.
-func authority(ctx context.Context, m Materials, namespace string, a v1alpha1.Authority) (AuthorityReport, verify.Authority) {
-	r := AuthorityReport{Name: a.Name}
-	text := []byte(a.Key.Data)
-	if src, ok := sourceOf(a.Key, namespace); ok {
-		r.Source = src.String()
-		data, err := src.read(ctx, m)
-		switch {
-		case err != nil && data == nil:
-			r.Unread, r.Problem = true, line(err.Error(), maxProblem)
-			return r, verify.Authority{}
-		case err != nil:
-			r.NotReadAgain = line(err.Error(), maxProblem)
-		}
-		text = data
+// worse is which of two reasons is told of a policy: what only an edit can cure comes before what may come right by itself.
+func worse(a, b string) string {
+	order := []string{ReasonInvalidField, ReasonInvalidKey, ReasonTrustRootUnavailable, ReasonKeyUnavailable}
+	if slices.Index(order, b) < slices.Index(order, a) {
+		return b
 	}
-	keys, err := parseKeys(text)
-	if err == nil {
-		var who verify.Authority
-		if who, err = verify.NewKeyAuthority(a.Name, keys, verify.Terms{}); err == nil {
-			r.resolved(who)
-			return r, who
-		}
-	}
-	r.Problem = err.Error()
-	if r.Source != "" {
-		r.Problem = r.Source + ": " + r.Problem
-	}
-	r.Problem = line(r.Problem, maxProblem)
-	return r, verify.Authority{}
+	return a
 }
 
 // platforms reads which children of an index must have papers, each once however it is spelled.

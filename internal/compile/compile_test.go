@@ -13,6 +13,7 @@ import (
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
 )
 
 // shelf is Materials that hold what a test puts there, and note what was asked for.
@@ -153,6 +154,7 @@ func TestAnUnusablePolicyRefusesWhatItMatches(t *testing.T) {
 	t.Parallel()
 	with := func(old, new string) string { return strings.Replace(bySecret, old, new, 1) }
 	secretKey := "key: {secretRef: {name: cosign-pub, key: cosign.pub}}"
+	rootPEM := quoted(string(verifytest.NewPKI(t, verifytest.Always()).RootsPEM()))
 	for _, tt := range []struct{ name, spec, reason, why string }{
 		{"a missing Secret", bySecret, ReasonKeyUnavailable, "authority release: Secret payments/cosign-pub: not found"},
 		{"a missing ConfigMap", with("secretRef", "configMapRef"), ReasonKeyUnavailable, "ConfigMap payments/cosign-pub: not found"},
@@ -165,11 +167,10 @@ func TestAnUnusablePolicyRefusesWhatItMatches(t *testing.T) {
 		{"no action", "images: {include: [registry.example.com/**]}", ReasonInvalidField, "exactly one of require, allow and deny"},
 
 		{"key.kms", with(secretKey, "key: {kms: 'awskms:///x'}"), ReasonInvalidField, "only in a ClusterImagePolicy"},
-		{"keyless", with(secretKey, "keyless: {identities: [{issuer: i, subject: s}]}"), ReasonNotSupported, "spec.authorities[0].keyless"},
-		{"certificate", with(secretKey, "certificate: {roots: '-----BEGIN CERTIFICATE-----', identities: [{subject: s}]}"), ReasonNotSupported, "spec.authorities[0].certificate"},
-		{"log: Required", with(secretKey, secretKey+"\n  log: Required"), ReasonNotSupported, "spec.authorities[0].log"},
-		{"timestamp: Required", with(secretKey, secretKey+"\n  timestamp: Required"), ReasonNotSupported, "spec.authorities[0].timestamp"},
-		{"repository", with(secretKey, secretKey+"\n  repository: r.example.com/x"), ReasonNotSupported, "spec.authorities[0].repository"},
+		{"a TrustRoot that isn't there", with(secretKey, "keyless: {trustRoot: corp, identities: [{issuer: 'https://a.example', subject: s}]}"), ReasonTrustRootUnavailable, "authority release: TrustRoot corp: not found"},
+		{"a certificate's TrustRoot that isn't there", with(secretKey, "certificate: {trustRoot: corp, roots: "+rootPEM+", identities: [{subject: s}]}"), ReasonTrustRootUnavailable, "authority release: TrustRoot corp: not found"},
+		{"a key's TrustRoot that isn't there", with("release\n  key: {", "release\n  key: {trustRoot: corp, "), ReasonTrustRootUnavailable, "authority release: TrustRoot corp: not found"},
+		{"a repository that is none", with(secretKey, secretKey+"\n  repository: r.example.com/x:latest"), ReasonInvalidField, "spec.authorities[0].repository"},
 		{"sbom", with("{signature:", "{sbom: {by: [release]}, signature:"), ReasonNotSupported, "spec.require.sbom"},
 		{"vulnerabilities", with("{signature:", "{vulnerabilities: {by: [release]}, signature:"), ReasonNotSupported, "spec.require.vulnerabilities"},
 		{"secrets", with("{signature:", "{secrets: {by: [release]}, signature:"), ReasonNotSupported, "spec.require.secrets"},

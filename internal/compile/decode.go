@@ -25,7 +25,7 @@ type DecodeError struct {
 // Error implements error.
 func (e *DecodeError) Error() string { return strings.Join(e.Problems, "; ") }
 
-// Decode reads a policy object from JSON: an *v1alpha1.ImagePolicy or an *v1alpha1.ClusterImagePolicy.
+// Decode reads one of our objects from JSON: an *v1alpha1.ImagePolicy, an *v1alpha1.ClusterImagePolicy or an *v1alpha1.TrustRoot.
 //
 // It is strict beside and in spec: a field that this version doesn't know, or that is there twice, or in another case, is an
 // error (*DecodeError) that names it. It is lenient in metadata, which the API server may know better than we, and in
@@ -64,8 +64,8 @@ func open(raw []byte) (document, error) {
 	switch {
 	case d.APIVersion != want:
 		d.problems = append(d.problems, fmt.Sprintf("apiVersion: %.80q, want %s", d.APIVersion, want))
-	case d.Kind != KindImagePolicy && d.Kind != KindClusterImagePolicy:
-		d.problems = append(d.problems, fmt.Sprintf("kind: %.80q, want %s or %s", d.Kind, KindImagePolicy, KindClusterImagePolicy))
+	case d.Kind != KindImagePolicy && d.Kind != KindClusterImagePolicy && d.Kind != KindTrustRoot:
+		d.problems = append(d.problems, fmt.Sprintf("kind: %.80q, want %s, %s or %s", d.Kind, KindImagePolicy, KindClusterImagePolicy, KindTrustRoot))
 	default:
 		return d, nil
 	}
@@ -76,7 +76,11 @@ func open(raw []byte) (document, error) {
 func (d document) object() (Object, []string) {
 	problems := d.problems
 	if len(d.Spec) == 0 || string(d.Spec) == "null" {
-		problems = append(problems, "spec: missing: say in it which images the policy is about and what it asks for")
+		what := "which images the policy is about and what it asks for"
+		if d.Kind == KindTrustRoot {
+			what = "where the trusted roots come from, for instance {sources: [{public: {}}]}"
+		}
+		problems = append(problems, "spec: missing: say in it "+what)
 	}
 	var meta metav1.ObjectMeta
 	if len(d.Metadata) > 0 {
@@ -84,11 +88,18 @@ func (d document) object() (Object, []string) {
 			problems = append(problems, "metadata: "+err.Error())
 		}
 	}
+	kind := metav1.TypeMeta{APIVersion: d.APIVersion, Kind: d.Kind}
+	if d.Kind == KindTrustRoot {
+		o := &v1alpha1.TrustRoot{TypeMeta: kind, ObjectMeta: meta}
+		if len(d.Status) > 0 && strictjson.UnmarshalCaseSensitivePreserveInts(d.Status, &o.Status) != nil {
+			o.Status = v1alpha1.TrustRootStatus{}
+		}
+		return o, append(problems, strictly(d.Spec, &o.Spec, "spec")...)
+	}
 	var status v1alpha1.PolicyStatus
 	if len(d.Status) > 0 && strictjson.UnmarshalCaseSensitivePreserveInts(d.Status, &status) != nil {
 		status = v1alpha1.PolicyStatus{} // it is written anew, and nothing is decided by it
 	}
-	kind := metav1.TypeMeta{APIVersion: d.APIVersion, Kind: d.Kind}
 	if d.Kind == KindClusterImagePolicy {
 		o := &v1alpha1.ClusterImagePolicy{TypeMeta: kind, ObjectMeta: meta, Status: status}
 		return o, append(problems, strictly(d.Spec, &o.Spec, "spec")...)
@@ -152,6 +163,9 @@ var goWords = regexp.MustCompile(`^json: cannot unmarshal (\S+) into Go (?:struc
 
 // plain words a decoding error for people who don't know Go: the field first, by its path.
 func plain(err error, at string) string {
+	if text := err.Error(); strings.HasPrefix(text, "time: ") {
+		return strings.TrimPrefix(at+": ", ": ") + strings.TrimPrefix(text, "time: ") + ": write hours, minutes and seconds, for instance 24h"
+	}
 	m := goWords.FindStringSubmatch(err.Error())
 	if m == nil {
 		if at == "" {

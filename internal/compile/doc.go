@@ -5,13 +5,17 @@
 //	Warnings   object -> what is allowed, but probably not meant
 //	Install    all three for /validate-policy, in the light of how the install is set up
 //	Materials  where referenced keys are read: a cluster's Secrets and ConfigMaps, files, or what a policy's status published
-//	Compiler   object + Materials -> policy.Policy and a Report
+//	TrustRoots whose logs and certificate authorities count: a cluster's TrustRoots, files', or what their statuses published
+//	Compiler   object + Materials + TrustRoots -> policy.Policy and a Report
 //	StatusOf   Report -> the status that people read
-//	Store      the compiled policies of a cluster, kept up to date from informers
+//	Store      the compiled policies of a cluster and its TrustRoots, kept up to date from informers and mirrors
 //	Bundle     the same from files; FromCluster: the same from a cluster that the CLI asks once
 //
 // Compiling never fails. A policy that can't be used becomes one that refuses what it matches and says why: a typo, a
 // missing Secret or a field of a newer version must not open a door. What can't even be read matches everything.
+//
+// A TrustRoot that can't be used makes the policies unusable that refer to it. Of several sources, one that can't be had drops out and is
+// told, and the others hold.
 //
 // The Store answers from an immutable snapshot: policies are compiled when they change, never when a Pod is asked about.
 package compile

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pratique-dev/pratique/internal/compile"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
@@ -68,4 +69,37 @@ spec:
 	set, unresolved := bundle.Set(context.Background(), "payments", policy.UnmatchedDeny)
 	fmt.Println(len(set.Namespaced), unresolved)
 	// Output: 1 [ImagePolicy payments/production: authority release: Secret payments/cosign-pub: not among the files]
+}
+
+func ExampleLoadFiles_trustRoot() {
+	bundle, err := compile.LoadFiles(compile.File{Name: "keyless.yaml", Reader: strings.NewReader(`
+apiVersion: pratique.dev/v1alpha1
+kind: TrustRoot
+metadata: {name: corp}
+spec:
+  sources:
+  - public: {}
+---
+apiVersion: pratique.dev/v1alpha1
+kind: ImagePolicy
+metadata: {name: production, namespace: payments}
+spec:
+  images: {include: ["registry.example.com/**"]}
+  authorities:
+  - name: ci
+    keyless:
+      trustRoot: corp
+      identities:
+      - issuer: https://token.actions.githubusercontent.com
+        subject: https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main
+  require: {signature: {by: [ci]}}
+`)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	bundle.Mirror = compile.FetchMirror(trust.Options{}) // for TrustRoots that follow one; this one doesn't
+	set, unresolved := bundle.Set(context.Background(), "payments", policy.UnmatchedDeny)
+	fmt.Println(set.Namespaced[0].Summary(), len(unresolved))
+	// Output: require signature by ci 0
 }

@@ -29,11 +29,11 @@ type File struct {
 	Reader io.Reader
 }
 
-// LoadFiles reads policies and what they refer to: ImagePolicy, ClusterImagePolicy, Secret, ConfigMap and Namespace, one
+// LoadFiles reads policies and what they refer to: ImagePolicy, ClusterImagePolicy, TrustRoot, Secret, ConfigMap and Namespace, one
 // or several documents a file, and List of them. Another kind, a field that its kind doesn't have, a policy that Validate
 // refuses, and two objects of one name are errors, which name file and document.
 func LoadFiles(files ...File) (*Bundle, error) {
-	l := loader{bundle: &Bundle{namespaces: map[string]map[string]string{}}, seen: map[string]string{}}
+	l := loader{bundle: &Bundle{namespaces: map[string]map[string]string{}, roots: map[string]*v1alpha1.TrustRoot{}}, seen: map[string]string{}}
 	for _, f := range files {
 		if err := l.file(f); err != nil {
 			return nil, err
@@ -107,39 +107,45 @@ func (l *loader) object(where string, raw []byte) error {
 	switch h {
 	case head{group, KindImagePolicy}, head{group, KindClusterImagePolicy}:
 		return l.policy(where, raw)
-	case head{group, "TrustRoot"}:
-		return errors.New("kind TrustRoot: " + notYet + " by this version: use authorities with key")
+	case head{group, KindTrustRoot}:
+		return l.trustRoot(where, raw)
 	case head{"v1", "Namespace"}:
 		return l.namespace(where, raw)
 	case head{"v1", kindSecret}:
 		return l.secret(where, raw)
 	case head{"v1", kindConfigMap}:
 		return l.configMap(where, raw)
-	case head{"v1", "List"}, head{group, KindImagePolicy + "List"}, head{group, KindClusterImagePolicy + "List"}:
+	case head{"v1", "List"}, head{group, KindImagePolicy + "List"}, head{group, KindClusterImagePolicy + "List"}, head{group, KindTrustRoot + "List"}:
 		return l.list(where, raw)
 	case head{}:
 		return errors.New("no apiVersion and kind: not a Kubernetes object")
 	}
-	return fmt.Errorf("%s %s: want ImagePolicy or ClusterImagePolicy (%s), Secret, ConfigMap or Namespace (v1)", h.APIVersion, h.Kind, group)
+	return fmt.Errorf("%s %s: want ImagePolicy, ClusterImagePolicy or TrustRoot (%s), Secret, ConfigMap or Namespace (v1)", h.APIVersion, h.Kind, group)
 }
 
-func (l *loader) policy(where string, raw []byte) error {
+// ours decodes one of our objects.
+func (l *loader) ours(where string, raw []byte) (Object, error) {
 	obj, err := Decode(raw)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var meta struct {
 		Metadata metav1.ObjectMeta `json:"metadata"`
 		document
 	}
 	if problems := strictly(raw, &meta, ""); len(problems) > 0 { // a file is written by people: in metadata too a typo is one
-		return &DecodeError{Problems: problems}
+		return nil, &DecodeError{Problems: problems}
 	}
-	v, err := viewOf(obj)
+	return obj, l.once(where, meta.Kind, obj)
+}
+
+func (l *loader) policy(where string, raw []byte) error {
+	obj, err := l.ours(where, raw)
 	if err != nil {
 		return err
 	}
-	if err := l.once(where, v.kind, obj); err != nil {
+	v, err := viewOf(obj)
+	if err != nil {
 		return err
 	}
 	if errs := Validate(obj); len(errs) > 0 {
@@ -209,7 +215,7 @@ func (l *loader) once(where, kind string, obj metav1.Object) error {
 		return fmt.Errorf("%s: metadata.name is missing", kind)
 	}
 	namespace := obj.GetNamespace()
-	if kind == KindClusterImagePolicy || kind == "Namespace" {
+	if kind == KindClusterImagePolicy || kind == KindTrustRoot || kind == "Namespace" {
 		namespace = ""
 	}
 	name := source{kind: kind, namespace: namespace, name: obj.GetName()}.object()

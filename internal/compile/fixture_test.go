@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -92,6 +93,9 @@ authorities:
   key: {secretRef: {name: cosign-pub, key: cosign.pub}}
 require: {signature: {by: [release]}}
 `
+
+// quoted is a text as a YAML scalar in one line.
+func quoted(text string) string { return fmt.Sprintf("%q", text) }
 
 func reference(t testing.TB, s string) policy.Reference {
 	t.Helper()

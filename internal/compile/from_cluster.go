@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
@@ -25,6 +26,8 @@ type ClusterQuery struct {
 	InstallNamespace string
 	// Unmatched is the install's rule for namespaces that no enforcing policy closes.
 	Unmatched policy.UnmatchedRule
+	// Mirror asks the mirror of a TrustRoot whose status has no texts yet, as FetchMirror's do. Where it is nil, none is asked.
+	Mirror func(context.Context, trust.MirrorConfig) trust.State
 }
 
 // ClusterAnswer is the policies of one namespace of a cluster.
@@ -38,7 +41,7 @@ type ClusterAnswer struct {
 
 // FromCluster asks a cluster for the policies of a namespace. Referenced keys are taken from the policies' statuses, which
 // publish them, so that nobody needs access to Secrets; where a status has none, or is about an older generation of its policy,
-// the Secret or ConfigMap itself is read.
+// the Secret or ConfigMap itself is read. So it is with TrustRoots.
 func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 	answer := ClusterAnswer{Set: policy.Set{Unmatched: q.Unmatched}}
 	cluster, err := list(ctx, q.Reader, KindClusterImagePolicy)
@@ -49,9 +52,10 @@ func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 	if err != nil {
 		return ClusterAnswer{}, err
 	}
+	roots := &clusterRoots{q: q, found: map[string]trusted{}}
 	var ns *labels.Set // asked for only if a policy selects by labels, since not everyone may read namespaces
 	for i := range cluster {
-		p, r, u, notes := q.compile(ctx, &cluster[i])
+		p, r, u, notes := q.compile(ctx, &cluster[i], roots)
 		if !r.Namespaces.Empty() {
 			if ns == nil {
 				if ns, err = q.labels(ctx); err != nil {
@@ -66,7 +70,7 @@ func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 		answer.Unresolved, answer.Notes = append(answer.Unresolved, u...), append(answer.Notes, notes...)
 	}
 	for i := range own {
-		p, _, u, notes := q.compile(ctx, &own[i])
+		p, _, u, notes := q.compile(ctx, &own[i], roots)
 		answer.Set.Namespaced = append(answer.Set.Namespaced, p)
 		answer.Unresolved, answer.Notes = append(answer.Unresolved, u...), append(answer.Notes, notes...)
 	}
@@ -78,6 +82,7 @@ func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 	sortByName(answer.Set.Cluster)
 	sortByName(answer.Set.Namespaced)
 	answer.Set = bounded(answer.Set, q.Namespace, len(cluster))
+	answer.Notes = append(answer.Notes, roots.notes...)
 	return answer, nil
 }
 
@@ -103,7 +108,7 @@ func (q ClusterQuery) labels(ctx context.Context) (*labels.Set, error) {
 	return &l, nil
 }
 
-func (q ClusterQuery) compile(ctx context.Context, u *unstructured.Unstructured) (*policy.Policy, Report, []Unresolved, []string) {
+func (q ClusterQuery) compile(ctx context.Context, u *unstructured.Unstructured, roots TrustRoots) (*policy.Policy, Report, []Unresolved, []string) {
 	name, kind := keyOf(u), u.GetKind()
 	raw, err := json.Marshal(u)
 	if err != nil {
@@ -114,7 +119,7 @@ func (q ClusterQuery) compile(ctx context.Context, u *unstructured.Unstructured)
 	if obj, err := Decode(raw); err == nil {
 		notes = materials.take(obj, q.InstallNamespace)
 	}
-	p, r := Compiler{Materials: materials, Namespace: q.InstallNamespace}.compileRaw(ctx, raw, name)
+	p, r := Compiler{Materials: materials, TrustRoots: roots, Namespace: q.InstallNamespace}.compileRaw(ctx, raw, name)
 	for i := range notes {
 		notes[i] = fmt.Sprintf("%s %s: %s", kind, name, notes[i])
 	}

@@ -10,9 +10,11 @@ import (
 type Install struct {
 	// Pinning says that the install rewrites tags to digests where policies want it.
 	Pinning bool
+	// PlainHTTP are the hosts that a TrustRoot's mirror may be asked by plain http, as HOST or HOST:PORT.
+	PlainHTTP []string
 }
 
-// Check reads a policy object, in JSON, as the Store will. It returns what is wrong with it, each problem with its field and
+// Check reads a policy or a TrustRoot, in JSON, as the Store will. It returns what is wrong with it, each problem with its field and
 // the cure, and what its author should know, as Warnings does. It is what /validate-policy answers.
 func (i Install) Check(raw []byte) (problems, warnings []string) {
 	obj, err := Decode(raw)
@@ -22,7 +24,7 @@ func (i Install) Check(raw []byte) (problems, warnings []string) {
 	if err != nil {
 		return []string{err.Error()}, nil
 	}
-	for _, e := range Validate(obj) {
+	for _, e := range Validate(obj, i.PlainHTTP...) {
 		problems = append(problems, e.Error())
 	}
 	return problems, append(i.warnings(obj), Warnings(obj)...)

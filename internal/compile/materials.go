@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,23 +75,33 @@ type answered struct{ error }
 // Unwrap returns what the answer was.
 func (a answered) Unwrap() error { return a.error }
 
-// keptKey is an entry that held a usable key.
+// keptKey is an entry that held a usable key, or a trusted root.
 type keptKey struct {
-	data []byte
-	read time.Time // the last time it did
+	data  []byte
+	read  time.Time // the last time it did
+	since time.Time // the first time that it held the same
 }
 
 // lastGood reads entries, and where one can't be read, or holds no usable key, gives what it gave before; not for ever, see
 // keptFor. It serves one compilation of one policy, so that what a deleted policy knew is gone with it.
 type lastGood struct {
 	live   Materials
+	usable func([]byte) error // what is wrong with what an entry holds
 	before map[source]keptKey
 	at     time.Time          // when this compilation began
 	now    map[source]keptKey // what it used
 }
 
 func newLastGood(live Materials, before map[source]keptKey, at time.Time) *lastGood {
-	return &lastGood{live: live, before: before, at: at, now: map[source]keptKey{}}
+	usable := func(data []byte) error { _, err := parseKeys(data); return err }
+	return &lastGood{live: live, usable: usable, before: before, at: at, now: map[source]keptKey{}}
+}
+
+// newLastGoodRoots is newLastGood for entries that hold trusted roots.
+func newLastGoodRoots(live Materials, before map[source]keptKey, at time.Time) *lastGood {
+	l := newLastGood(live, before, at)
+	l.usable = usableRoot
+	return l
 }
 
 // Secret implements Materials.
@@ -107,9 +118,13 @@ func (l *lastGood) read(ctx context.Context, src source) ([]byte, error) {
 	data, err := src.read(ctx, l.live)
 	old, known := l.before[src]
 	if err == nil {
-		_, bad := parseKeys(data)
+		if known && bytes.Equal(old.data, data) {
+			l.now[src] = keptKey{data: data, read: l.at, since: old.since}
+			return data, nil
+		}
+		bad := l.usable(data)
 		if bad == nil {
-			l.now[src] = keptKey{data: data, read: l.at}
+			l.now[src] = keptKey{data: data, read: l.at, since: l.at}
 			return data, nil
 		}
 		if !known {

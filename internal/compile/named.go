@@ -5,10 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// Named tells whether any policy of the cluster, in whichever namespace, names a registry in what it includes. host is HOST or
+// Named tells whether any policy of the cluster, in whichever namespace, names a registry in what it includes, or as where the papers of
+// one of its authorities are kept. host is HOST or
 // HOST:PORT. Behind an HTTP proxy, which connects in our place, only such a registry may be asked for: the addresses that a
 // stranger's host name stands for can't be looked at there. A pattern that leaves the host open, or how deep it is, such as ** or **.internal/**, names none.
 //
@@ -31,19 +34,31 @@ func hostOf(p policy.Pattern) string {
 // hosts are patterns, one for each host that some of them name.
 type hosts map[string]policy.Pattern
 
-// hostsOf returns the hosts that policies name in what they include.
+// hostsOf returns the hosts that policies name: in what they include, and in what they want of authorities whose papers are elsewhere.
 func hostsOf(policies []*policy.Policy) hosts {
 	var out hosts
+	add := func(p policy.Pattern) {
+		host := hostOf(p)
+		if host == "" {
+			return
+		}
+		if out == nil {
+			out = hosts{}
+		}
+		out[host] = p
+	}
 	for _, p := range policies {
 		for _, pattern := range p.Images.Include {
-			host := hostOf(pattern)
-			if host == "" {
+			add(pattern)
+		}
+		for _, q := range p.Questions() {
+			repository := q.Authority().Repository()
+			if repository == (name.Repository{}) {
 				continue
 			}
-			if out == nil {
-				out = hosts{}
+			if pattern, err := policy.ParsePattern(repository.RegistryStr() + "/**"); err == nil {
+				add(pattern)
 			}
-			out[host] = pattern
 		}
 	}
 	return out

@@ -11,13 +11,14 @@ import (
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// The kinds of policy objects.
+// The kinds of our objects: policies, and what they refer to.
 const (
 	KindImagePolicy        = "ImagePolicy"
 	KindClusterImagePolicy = "ClusterImagePolicy"
+	KindTrustRoot          = "TrustRoot"
 )
 
-// Object is a policy object: *v1alpha1.ImagePolicy or *v1alpha1.ClusterImagePolicy.
+// Object is one of our objects: *v1alpha1.ImagePolicy, *v1alpha1.ClusterImagePolicy or *v1alpha1.TrustRoot.
 type Object interface {
 	metav1.Object
 	runtime.Object

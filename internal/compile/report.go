@@ -19,6 +19,9 @@ const (
 	ReasonInvalidKey     = "InvalidKey"     // what was read is no key, or a weak one
 	ReasonInternalError  = "InternalError"  // compiling it failed
 
+	// ReasonTrustRootUnavailable: a TrustRoot isn't there, can't be used, or lacks what the policy asks of it.
+	ReasonTrustRootUnavailable = "TrustRootUnavailable"
+
 	ReasonTooManyPolicies = "TooManyPolicies" // there are more than MaxPolicies in its namespace, or MaxClusterPolicies
 )
 
@@ -26,6 +29,8 @@ const (
 const (
 	maxMessage = 768 // an answer is 4 KiB, and its first KiB stands alone
 	maxProblem = 256 // one authority of several
+	// maxIdentityText bounds an identity in a status: issuer and subject at their longest, and what is between them.
+	maxIdentityText = maxIssuer + maxSubject + 16
 )
 
 // Report says what became of a policy. Two Reports of the same state are deeply equal: no times, no chance.
@@ -51,10 +56,20 @@ type AuthorityReport struct {
 	Fingerprint string
 	// PublicKeys are the keys in use.
 	PublicKeys []v1alpha1.PublicKeyStatus
-	// Problem says why there are no keys.
+	// Identities are those of a keyless authority, or of one of certificates, for people.
+	Identities []string
+	// TrustRoot is the name of the TrustRoot that the authority refers to; empty where it refers to none.
+	TrustRoot string
+	// TrustRootDigest identifies what that trusts; empty where it can't be used.
+	TrustRootDigest string
+	// TrustRootNote says what of the TrustRoot is not in use.
+	TrustRootNote string
+	// TrustRootMissing says that the problem is that the TrustRoot isn't there or can't be used.
+	TrustRootMissing bool
+	// Problem says why there is no such authority.
 	Problem string
-	// Unread says that the problem is that Source could not be read.
-	Unread bool
+	// Reason is Problem as one of the Reason constants.
+	Reason string
 	// NotReadAgain says why Source could not be read this time; the keys in use were read before.
 	NotReadAgain string
 }
@@ -63,6 +78,12 @@ func (r *AuthorityReport) resolved(a verify.Authority) {
 	r.Fingerprint = a.Fingerprint().String()
 	for _, k := range a.Keys() {
 		r.PublicKeys = append(r.PublicKeys, v1alpha1.PublicKeyStatus{Fingerprint: k.Fingerprint().String(), PEM: string(k.PEM())})
+	}
+	for _, id := range a.Identities() {
+		r.Identities = append(r.Identities, line(id.String(), maxIdentityText))
+	}
+	for _, id := range a.CertificateIdentities() {
+		r.Identities = append(r.Identities, line(id.String(), maxIdentityText))
 	}
 }
 

@@ -59,12 +59,17 @@ func StatusOf(obj Object, p *policy.Policy, r Report, previous v1alpha1.PolicySt
 		set(ConditionGuaranteed, true, ReasonRolloutEnforce, "images are refused also while the webhook doesn't answer")
 	}
 	for _, a := range r.Authorities {
-		status.Authorities = append(status.Authorities, v1alpha1.AuthorityStatus{
+		one := v1alpha1.AuthorityStatus{
 			Name:          a.Name,
 			Fingerprint:   a.Fingerprint,
 			PublicKeys:    a.PublicKeys,
+			Identities:    a.Identities,
 			LastReadError: firstOf(a.NotReadAgain, a.Problem),
-		})
+		}
+		if a.TrustRoot != "" {
+			one.TrustRoot = &v1alpha1.TrustRootInUse{Name: a.TrustRoot, Digest: a.TrustRootDigest, Message: a.TrustRootNote}
+		}
+		status.Authorities = append(status.Authorities, one)
 	}
 	return status
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -28,17 +29,18 @@ const (
 // fieldManager is the name under which statuses are written.
 const fieldManager = "pratique"
 
-// StatusWriter writes the statuses of a Store's policies, where they differ from what is there. One replica does.
+// StatusWriter writes the statuses of a Store's policies and TrustRoots, where they differ from what is there. One replica does.
 type StatusWriter struct {
 	store  *Store
 	client client.StatusClient
 	queue  workqueue.TypedRateLimitingInterface[key]
+	roots  *rootStatusWriter
 }
 
-// NewStatusWriter returns what writes the statuses of a store's policies with a client.
+// NewStatusWriter returns what writes the statuses of a store's policies and TrustRoots with a client.
 func NewStatusWriter(s *Store, c client.StatusClient) *StatusWriter {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[key](statusBackoff, statusBackoffs)
-	return &StatusWriter{store: s, client: c, queue: workqueue.NewTypedRateLimitingQueue(limiter)}
+	return &StatusWriter{store: s, client: c, queue: workqueue.NewTypedRateLimitingQueue(limiter), roots: newRootStatusWriter(s.roots, c)}
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable: two writers would only be in each other's way.
@@ -46,6 +48,11 @@ func (w *StatusWriter) NeedLeaderElection() bool { return true }
 
 // Start implements manager.Runnable: it writes until the context ends.
 func (w *StatusWriter) Start(ctx context.Context) error {
+	var roots sync.WaitGroup
+	defer roots.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	roots.Go(func() { w.roots.run(ctx) })
 	defer context.AfterFunc(ctx, w.queue.ShutDown)()
 	defer w.queue.ShutDown()
 	for _, k := range w.store.follow(w.queue.Add) {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
@@ -71,16 +72,19 @@ type StoreConfig struct {
 	// RolloutAudit says that the API server admits Pods while the webhook doesn't answer (failurePolicy Ignore), so that
 	// nothing is guaranteed: the status of each policy that enforces says so.
 	RolloutAudit bool
+	// Trust says how the mirrors of TrustRoots are asked, and who is told of it. The Store follows them itself.
+	Trust trust.Options
 	// OnChange, if set, is called after each change of the policies. It must not block.
 	OnChange func()
 }
 
-// Store holds the compiled policies of a cluster and keeps them up to date. Every replica runs one.
+// Store holds the compiled policies of a cluster and the TrustRoots that they refer to, and keeps them up to date. Every replica runs one.
 type Store struct {
 	config       StoreConfig
 	compiler     Compiler
 	queue        workqueue.TypedDelayingInterface[key] // of ImagePolicies
 	clusterQueue workqueue.TypedDelayingInterface[key] // of ClusterImagePolicies
+	roots        *trustStore
 	started      atomic.Bool
 
 	snapshot   atomic.Pointer[snapshot] // nil until everything is known
@@ -100,7 +104,7 @@ func NewStore(c StoreConfig) (*Store, error) {
 	if c.Informers == nil || c.Live == nil || c.Namespace == "" {
 		return nil, errors.New("a Store needs informers, a live reader and the install's namespace")
 	}
-	return &Store{
+	s := &Store{
 		config:       c,
 		compiler:     Compiler{Materials: ClusterMaterials{Reader: c.Live}, Namespace: c.Namespace, RolloutAudit: c.RolloutAudit},
 		queue:        workqueue.NewTypedDelayingQueue[key](),
@@ -108,10 +112,13 @@ func NewStore(c StoreConfig) (*Store, error) {
 		namespaces:   namespaces{m: map[string]*namespace{}},
 		objects:      map[string]map[string]*unstructured.Unstructured{},
 		entries:      map[string]map[string]*entry{},
-	}, nil
+	}
+	var err error
+	s.roots, err = newTrustStore(s.compiler.Materials, c.Namespace, c.Trust, s.trustChanged)
+	return s, err
 }
 
-// Synced tells whether every policy and namespace is known and compiled. It never turns false again: with the API server
+// Synced tells whether every policy, TrustRoot and namespace is known and compiled. It never turns false again: with the API server
 // gone, the last policies stay in force.
 func (s *Store) Synced() bool { return s.snapshot.Load() != nil }
 

@@ -21,10 +21,11 @@ type entry struct {
 	object *unstructured.Unstructured // the newest with that content
 	policy *policy.Policy
 	report Report
-	kept   map[source]keptKey // the keys that were read, for the day when they can't be
-	due    time.Time          // when they are to be read again; zero: never
-	wait   time.Duration      // how long until due, where the policy can't be used without them
-	over   bool               // it is one of too many, and wasn't compiled
+	kept   map[source]keptKey    // the keys that were read, for the day when they can't be
+	roots  map[string]*rootState // the TrustRoots that it refers to, as they were; nil for one that wasn't there
+	due    time.Time             // when they are to be read again; zero: never
+	wait   time.Duration         // how long until due, where the policy can't be used without them
+	over   bool                  // it is one of too many, and wasn't compiled
 }
 
 // reconcile compiles a policy if it or its keys may have changed, and publishes it if that made a difference. Where until is
@@ -40,7 +41,7 @@ func (s *Store) reconcile(ctx context.Context, k key, until time.Time) {
 	}
 	raw, err := essence(object)
 	now := time.Now()
-	if err == nil && old != nil && bytes.Equal(old.raw, raw) && old.over == over && (old.due.IsZero() || now.Before(old.due)) {
+	if err == nil && old != nil && bytes.Equal(old.raw, raw) && old.over == over && (old.due.IsZero() || now.Before(old.due)) && s.roots.current(old.roots) {
 		s.mu.Lock()
 		old.object = object
 		s.mu.Unlock()
@@ -62,6 +63,9 @@ func (s *Store) reconcile(ctx context.Context, k key, until time.Time) {
 	}
 	s.put(ctx, k, old, next)
 	s.schedule(k, next)
+	if !s.roots.current(next.roots) { // one has changed since it was looked up, when we weren't yet among those who are told
+		s.queueOf(k).Add(k)
+	}
 }
 
 // compile compiles an entry, and says when its keys are to be read again.
@@ -74,9 +78,10 @@ func (s *Store) compile(ctx context.Context, k key, old, next *entry, until time
 	defer cancel()
 	keys := newLastGood(eachOnce(s.compiler.Materials), next.kept, now)
 	compiler := s.compiler
-	compiler.Materials = keys
+	found := &lookups{store: s.roots, seen: map[string]*rootState{}}
+	compiler.Materials, compiler.TrustRoots = keys, found
 	next.policy, next.report = compiler.compileRaw(ctx, next.raw, k)
-	next.kept = keys.now
+	next.kept, next.roots = keys.now, found.seen
 	switch {
 	case next.report.waiting():
 		next.wait = retryAfter
@@ -107,6 +112,20 @@ func (e *entry) same(o *entry) bool {
 	return bytes.Equal(e.raw, o.raw) &&
 		e.policy.Unusable == o.policy.Unusable && e.policy.KeysNotReadAgain == o.policy.KeysNotReadAgain &&
 		reflect.DeepEqual(e.report, o.report)
+}
+
+// trustChanged has the policies compiled anew that refer to a TrustRoot.
+func (s *Store) trustChanged(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for namespace, own := range s.entries {
+		for policy, e := range own {
+			if _, refers := e.roots[name]; refers {
+				k := key{Namespace: namespace, Name: policy}
+				s.queueOf(k).Add(k)
+			}
+		}
+	}
 }
 
 // put replaces the entry of a policy; nil takes it out. Where old and next are alike the policy stays the same one.

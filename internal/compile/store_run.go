@@ -30,6 +30,15 @@ func (s *Store) Start(ctx context.Context) error {
 		return errors.New("the policy store was started before")
 	}
 	defer s.shutDown()
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	keeping.Go(func() {
+		if err := s.roots.keeper.Start(ctx); err != nil {
+			log.FromContext(ctx).Error(err, "following the mirrors of trust roots")
+		}
+	})
 	registrations, err := s.watch(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -40,6 +49,7 @@ func (s *Store) Start(ctx context.Context) error {
 	if !toolscache.WaitForCacheSync(ctx.Done(), registrations...) {
 		return nil // the context has ended
 	}
+	s.roots.first(ctx)
 	s.first(ctx)
 	context.AfterFunc(ctx, s.shutDown)
 	var workers sync.WaitGroup
@@ -48,6 +58,9 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	for range clusterCompilers {
 		workers.Go(func() { s.work(ctx, s.clusterQueue) })
+	}
+	for range rootCompilers {
+		workers.Go(func() { s.roots.work(ctx) })
 	}
 	workers.Wait()
 	return nil
@@ -64,6 +77,7 @@ func (s *Store) queueOf(k key) workqueue.TypedDelayingInterface[key] {
 func (s *Store) shutDown() {
 	s.queue.ShutDown()
 	s.clusterQueue.ShutDown()
+	s.roots.queue.ShutDown()
 }
 
 // watch registers with the informers, and returns what tells that each has delivered all there was.
@@ -74,6 +88,7 @@ func (s *Store) watch(ctx context.Context) ([]toolscache.InformerSynced, error) 
 		handler toolscache.ResourceEventHandler
 	}{
 		{newNamespace(), handler(s.sawNamespace, s.lostNamespace)},
+		{newObject(KindTrustRoot), handler(s.roots.saw, s.roots.lost)},
 		{newObject(KindClusterImagePolicy), handler(s.sawPolicy, s.lostPolicy)},
 		{newObject(KindImagePolicy), handler(s.sawPolicy, s.lostPolicy)},
 	} {

@@ -216,7 +216,7 @@ func TestRow17_ADeletedNamespaceIsForgotten(t *testing.T) {
 }
 
 func TestRow18_NothingIsAnsweredBeforeAllIsSynced(t *testing.T) {
-	for _, kind := range []string{"Namespace", KindImagePolicy, KindClusterImagePolicy} {
+	for _, kind := range []string{"Namespace", KindTrustRoot, KindImagePolicy, KindClusterImagePolicy} {
 		t.Run("the list of "+kind+" hangs", func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.namespace("payments", nil, true)

@@ -25,13 +25,16 @@ func cureFor(root reflect.Type, path, at string) string {
 	cluster := reflect.TypeFor[v1alpha1.ClusterImagePolicySpec]()
 	switch {
 	case in == reflect.TypeFor[v1alpha1.KeySelector]() && strings.EqualFold(name, "namespace"):
+		if root == reflect.TypeFor[v1alpha1.TrustRootSpec]() {
+			return ": a TrustRoot reads Secrets and ConfigMaps of the install's namespace only: leave the field out, and put the object there"
+		}
 		if root == cluster {
 			return ": a ClusterImagePolicy reads Secrets and ConfigMaps of the install's namespace only: leave the field out, and put the object there"
 		}
 		return ": a policy reads Secrets and ConfigMaps of its own namespace only: leave the field out, and put the object there"
 	case root == reflect.TypeFor[v1alpha1.ImagePolicySpec]() && in == root && slices.Contains(fieldNames(cluster), name):
 		return ": only a ClusterImagePolicy has it; an ImagePolicy is about its own namespace"
-	case in == reflect.TypeFor[document]() && slices.Contains(fieldNames(cluster), name):
+	case in == reflect.TypeFor[document]() && (slices.Contains(fieldNames(cluster), name) || slices.Contains(fieldNames(reflect.TypeFor[v1alpha1.TrustRootSpec]()), name)):
 		return ": it belongs in spec"
 	}
 	names := fieldNames(in)

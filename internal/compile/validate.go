@@ -34,14 +34,21 @@ const MaxKeys = 256
 // notYet is how every error begins that says that this version can't do something which the schema already has.
 const notYet = "not supported yet"
 
-// Validate returns what is wrong with a policy object, as far as that can be told without a cluster. It is what
+// Validate returns what is wrong with a policy or a TrustRoot, as far as that can be told without a cluster. It is what
 // /validate-policy refuses, what makes a policy unusable, and what the CLI reports: each error names the field and the cure.
-func Validate(obj Object) field.ErrorList {
+// A TrustRoot's mirror may be asked by plain http only if its host is among plainHTTP, as HOST or HOST:PORT.
+func Validate(obj Object, plainHTTP ...string) field.ErrorList {
+	if t, ok := obj.(*v1alpha1.TrustRoot); ok && t != nil {
+		return trustRootErrors(t, plainHTTP, false)
+	}
 	v, err := viewOf(obj)
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
-	c := checker{known: map[string]bool{}, keys: map[string][]verify.Key{}, own: ownNamespace(v.cluster != nil)}
+	c := checker{
+		known: map[string]bool{}, keys: map[string][]verify.Key{}, signers: map[string]int{},
+		reader: "a policy", own: ownNamespace(v.cluster != nil), entry: entryOfKey,
+	}
 	spec := field.NewPath("spec")
 	c.mode(spec.Child("mode"), v.spec.Mode)
 	c.images(spec.Child("images"), v.spec.Images)
@@ -64,7 +71,11 @@ type checker struct {
 	known map[string]bool         // the authorities by name
 	order []string                // their names as they come
 	keys  map[string][]verify.Key // the keys of those that carry theirs
-	own   string                  // which namespace's Secrets and ConfigMaps the policy reads, and no other's
+	// signers counts the distinct names of those that have names, exact ones all.
+	signers map[string]int
+	reader  string // who reads Secrets and ConfigMaps
+	own     string // which namespace's, and no other's
+	entry   string // what to do about an entry that isn't named
 	// identities counts those of all authorities, each of which may be a pattern to compile.
 	identities int
 	// steps are those that all patterns are compiled to.

@@ -35,7 +35,7 @@ func (c *checker) authorities(at *field.Path, list []v1alpha1.Authority, cluster
 	}
 }
 
-// authority checks one authority: exactly one kind, and of the kinds the one that this version has.
+// authority checks one authority: exactly one kind, and on which terms it counts.
 func (c *checker) authority(at *field.Path, a *v1alpha1.Authority, cluster bool) {
 	n := 0
 	if a.Key != nil {
@@ -44,13 +44,11 @@ func (c *checker) authority(at *field.Path, a *v1alpha1.Authority, cluster bool)
 	}
 	if a.Keyless != nil {
 		n++
-		c.unsupported(at.Child("keyless"), "use key")
-		c.keyless(at.Child("keyless"), a.Keyless)
+		c.keyless(at.Child("keyless"), a.Name, a.Keyless)
 	}
 	if a.Certificate != nil {
 		n++
-		c.unsupported(at.Child("certificate"), "use key")
-		c.certificate(at.Child("certificate"), a.Certificate)
+		c.certificate(at.Child("certificate"), a.Name, a.Certificate)
 	}
 	switch n {
 	case 0:
@@ -61,23 +59,23 @@ func (c *checker) authority(at *field.Path, a *v1alpha1.Authority, cluster bool)
 	}
 	c.demand(at.Child("log"), a.Log)
 	c.demand(at.Child("timestamp"), a.Timestamp)
-	if a.Repository != "" {
-		c.badLength(at.Child("repository"), a.Repository, maxURI, "write HOST/PATH, for instance registry.example.com/papers")
-		c.unsupported(at.Child("repository"), "leave it out, and keep the papers beside the image")
+	if at = at.Child("repository"); a.Repository != "" && !c.badLength(at, a.Repository, maxURI, "write HOST/PATH, for instance registry.example.com/papers") {
+		if _, err := parseRepository(a.Repository); err != nil {
+			c.invalid(at, "%s", line(err.Error(), maxProblem))
+		}
 	}
 }
 
 func (c *checker) demand(at *field.Path, d v1alpha1.Demand) {
 	switch d {
-	case "", v1alpha1.DemandOptional:
-	case v1alpha1.DemandRequired:
-		c.unsupported(at, "leave it out, or use Optional")
+	case "", v1alpha1.DemandOptional, v1alpha1.DemandRequired:
 	default:
-		c.errs = append(c.errs, field.NotSupported(at, d, []v1alpha1.Demand{v1alpha1.DemandOptional}))
+		c.errs = append(c.errs, field.NotSupported(at, d, []v1alpha1.Demand{v1alpha1.DemandOptional, v1alpha1.DemandRequired}))
 	}
 }
 
 func (c *checker) key(at *field.Path, name string, k *v1alpha1.KeyAuthority, cluster bool) {
+	c.trustRootName(at.Child("trustRoot"), k.TrustRoot)
 	n := 0
 	if k.Data != "" {
 		n++
@@ -122,16 +120,21 @@ func (c *checker) keySelector(at *field.Path, kind string, s *v1alpha1.KeySelect
 	if !c.badLength(at.Child("name"), s.Name, maxObjectName, cure) {
 		switch {
 		case strings.Contains(s.Name, "/"):
-			c.invalid(at.Child("name"), "%.80q names a namespace too, and a policy reads none but its own: put the %s %s, and name it alone", s.Name, kind, c.own)
+			c.invalid(at.Child("name"), "%.80q names a namespace too, and %s reads none but its own: put the %s %s, and name it alone", s.Name, c.reader, kind, c.own)
 		case len(validation.IsDNS1123Subdomain(s.Name)) > 0:
 			c.invalid(at.Child("name"), "%.80q is no name of an object (lower-case letters, digits, - and .): %s", s.Name, cure)
 		}
 	}
-	const entry = "name the entry that holds the PEM, for instance cosign.pub"
-	if !c.badLength(at.Child("key"), s.Key, maxObjectName, entry) && len(validation.IsConfigMapKey(s.Key)) > 0 {
-		c.invalid(at.Child("key"), "%.80q is no name of an entry (letters, digits, -, _ and .): %s", s.Key, entry)
+	if !c.badLength(at.Child("key"), s.Key, maxObjectName, c.entry) && len(validation.IsConfigMapKey(s.Key)) > 0 {
+		c.invalid(at.Child("key"), "%.80q is no name of an entry (letters, digits, -, _ and .): %s", s.Key, c.entry)
 	}
 }
+
+// What to do about an entry that isn't named.
+const (
+	entryOfKey  = "name the entry that holds the PEM, for instance cosign.pub"
+	entryOfRoot = "name the entry that holds the trusted_root.json, for instance trusted_root.json"
+)
 
 // ownNamespace says where a policy's Secrets and ConfigMaps must be.
 func ownNamespace(cluster bool) string {

@@ -1,10 +1,12 @@
 package compile
 
 import (
+	"iter"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
@@ -14,33 +16,52 @@ import (
 // Bounds of identities.
 const (
 	// maxIdentityList bounds the identities of one authority, as its schema does.
-	maxIdentityList = 64
+	maxIdentityList = verify.MaxIdentities
 	// maxIdentities bounds those of one policy: each of their patterns is compiled when the policy is, and tried on every
 	// certificate that comes with an image.
 	maxIdentities = 256
 	maxIssuer     = 512  // bytes, as the schema has it
 	maxSubject    = 1024 // bytes, as the schema has it
 	maxURI        = 512  // bytes, as the schema has it
+	maxExtensions = 32   // as the schema has it: Fulcio has some twenty
 )
 
-// This version can't judge by keyless authorities and certificates yet. What is wrong with one is said all the same: a policy
-// that is written for a later version should be right when that comes.
-
-func (c *checker) keyless(at *field.Path, k *v1alpha1.KeylessAuthority) {
-	if k.TrustRoot != "" && len(validation.IsDNS1123Subdomain(k.TrustRoot)) > 0 {
-		c.invalid(at.Child("trustRoot"), "%.80q is no name of an object: name a TrustRoot, for instance sigstore-public", k.TrustRoot)
-	}
+func (c *checker) keyless(at *field.Path, name string, k *v1alpha1.KeylessAuthority) {
+	c.trustRootName(at.Child("trustRoot"), k.TrustRoot)
 	at = at.Child("identities")
 	if !c.identityCount(at, len(k.Identities), "every certificate of the trust root") {
 		return
 	}
-	for i, id := range k.Identities {
+	exact := map[[2]string]bool{}
+	for i := range k.Identities {
+		id, before := &k.Identities[i], len(c.errs)
 		c.name(at.Index(i), identityName{"issuer", id.Issuer, id.IssuerPattern, maxIssuer, strangeIssuers()})
 		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers()})
+		c.extensions(at.Index(i).Child("extensions"), id.Extensions)
+		if len(c.errs) == before && c.steps <= maxPolicySteps { // what verify says beyond that
+			if _, err := identityOf(id); err != nil {
+				c.invalid(at.Index(i), "%s", line(err.Error(), maxProblem))
+			}
+		}
+		exact[[2]string{id.Issuer, id.Subject}] = id.Issuer != "" && id.Subject != ""
+	}
+	if known(exact) {
+		c.signers[name] = len(exact)
 	}
 }
 
-func (c *checker) certificate(at *field.Path, a *v1alpha1.CertificateAuthority) {
+// known tells whether all names are exact, so that they can be counted.
+func known[K comparable](names map[K]bool) bool {
+	for _, exact := range names {
+		if !exact {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *checker) certificate(at *field.Path, name string, a *v1alpha1.CertificateAuthority) {
+	c.trustRootName(at.Child("trustRoot"), a.TrustRoot)
 	const cure = "write your own PKI's roots as PEM (-----BEGIN CERTIFICATE-----)"
 	roots := at.Child("roots")
 	switch {
@@ -49,13 +70,28 @@ func (c *checker) certificate(at *field.Path, a *v1alpha1.CertificateAuthority) 
 		c.invalid(roots, "%v", errPrivateKey)
 	case !strings.Contains(a.Roots, "-----BEGIN CERTIFICATE-----"):
 		c.invalid(roots, "no certificate in it: %s", cure)
+	default:
+		if _, err := verify.ParseRoots([]byte(a.Roots)); err != nil {
+			c.invalid(roots, "%s", line(err.Error(), maxProblem))
+		}
 	}
 	at = at.Child("identities")
 	if !c.identityCount(at, len(a.Identities), "every certificate below the roots") {
 		return
 	}
+	exact := map[string]bool{}
 	for i, id := range a.Identities {
+		before := len(c.errs)
 		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers()})
+		if len(c.errs) == before && c.steps <= maxPolicySteps {
+			if _, err := verify.NewCertificateIdentity(id.Subject, id.SubjectPattern); err != nil {
+				c.invalid(at.Index(i), "%s", line(err.Error(), maxProblem))
+			}
+		}
+		exact[id.Subject] = id.Subject != ""
+	}
+	if known(exact) {
+		c.signers[name] = len(exact)
 	}
 }
 
@@ -104,5 +140,16 @@ func (c *checker) pattern(at *field.Path, n identityName) {
 		c.invalid(at, "%s", line(err.Error(), maxProblem))
 	} else if who, ok := matchesStranger(whole, n.pattern, n.strangers); ok {
 		c.invalid(at, "matches anybody, such as %q: write out the host, and the owner or the domain", line(who, maxProblem))
+	}
+}
+
+// inOrder ranges over a map in the order of its keys, so that errors always read the same.
+func inOrder(m map[string]string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
 	}
 }

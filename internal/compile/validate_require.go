@@ -71,8 +71,8 @@ func (c *checker) signature(at *field.Path, s *v1alpha1.SignatureRequirement) {
 	}
 	if n := *s.AtLeast; n < 1 || n > policy.MaxSigners {
 		c.errs = append(c.errs, field.Invalid(at.Child("atLeast"), n, "want 1 to 64 distinct signers"))
-	} else if keys, all := c.inline(s.By); ok && all && int(n) > keys {
-		c.errs = append(c.errs, field.Invalid(at.Child("atLeast"), n, "more signers than the authorities in by have distinct keys, so that nobody could satisfy it: add keys, or ask for fewer"))
+	} else if signers, all := c.inline(s.By); ok && all && int(n) > signers {
+		c.errs = append(c.errs, field.Invalid(at.Child("atLeast"), n, "more signers than the authorities in by have distinct keys and identities, so that nobody could satisfy it: add some, or ask for fewer"))
 	}
 }
 
@@ -99,10 +99,15 @@ func (c *checker) by(at *field.Path, by []string) bool {
 	return len(c.errs) == before
 }
 
-// inline counts the distinct keys of authorities; all is false where one's keys aren't in the policy itself.
+// inline counts the distinct keys and identities of authorities; all is false where one's keys aren't in the policy itself, or its
+// identities are patterns.
 func (c *checker) inline(by []string) (n int, all bool) {
 	distinct := map[verify.Fingerprint]bool{}
 	for _, name := range by {
+		if signers, ok := c.signers[name]; ok {
+			n += signers
+			continue
+		}
 		keys, ok := c.keys[name]
 		if !ok {
 			return 0, false
@@ -111,5 +116,5 @@ func (c *checker) inline(by []string) (n int, all bool) {
 			distinct[k.Fingerprint()] = true
 		}
 	}
-	return len(distinct), true
+	return n + len(distinct), true
 }

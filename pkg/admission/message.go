@@ -152,7 +152,7 @@ func (j Judged) byDigest() string {
 func (d Decision) explain(refused []Judged) string {
 	for _, j := range refused {
 		if image := j.byDigest(); image != "" && d.Namespace != "" {
-			return fmt.Sprintf("\n  explain: kubectl pratique verify -n %s %s", d.Namespace, image)
+			return fmt.Sprintf("\n  explain: kubectl pratique verify -n %s --explain %s", d.Namespace, image)
 		}
 	}
 	return ""

@@ -271,7 +271,7 @@ func TestALongRefusalStandsInItsFirstKilobyte(t *testing.T) {
 	if len(m) > 4<<10 || !strings.Contains(m[:1<<10], "256 of 256 images refused") || !strings.Contains(m[:1<<10], "NoTrustedSignature") {
 		t.Errorf("%d bytes:\n%s", len(m), m)
 	}
-	if !strings.Contains(m, "more refused") || !strings.Contains(m, "\n  explain: kubectl pratique verify -n ns r.example/app@") {
+	if !strings.Contains(m, "more refused") || !strings.Contains(m, "\n  explain: kubectl pratique verify -n ns --explain r.example/app@") {
 		t.Errorf("the rest isn't counted, or the next command is missing:\n%s", m)
 	}
 }

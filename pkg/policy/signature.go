@@ -100,7 +100,7 @@ func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
 	var unanswered *verify.FetchError
 	for i, f := range findings {
 		for _, e := range f.Evidence {
-			if e.Subject() == digest && e.Authority() == s.by[i].Fingerprint() && e.PredicateType() == verify.CosignSign {
+			if s.counts(e, i, digest) {
 				signers.add(e, s.by[i].Name())
 			}
 		}
@@ -116,11 +116,30 @@ func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
 		r.Reason, r.Detail = ReasonOf(unanswered), unanswered.Error()
 	case len(signers) > 0:
 		r.Outcome, r.Reason = Violated, TooFewSigners
-		r.Detail = fmt.Sprintf("%s of at least %d: %s", count(len(signers), "signer"), s.atLeast, signers)
+		r.Detail = fmt.Sprintf("%s of at least %d: %s%s", count(len(signers), "signer"), s.atLeast, signers, s.missing(digest, findings))
 	default:
 		r.Outcome, r.Reason, r.Detail = Violated, NoTrustedSignature, s.nearest(findings)
 	}
 	return r
+}
+
+// counts tells whether evidence is a signature on the digest by the authority that it was found for.
+func (s signature) counts(e verify.Evidence, by int, digest v1.Hash) bool {
+	return e.Subject() == digest && e.Authority() == s.by[by].Fingerprint() && e.PredicateType() == verify.CosignSign
+}
+
+// missing names the authorities of whom nobody signed.
+func (s signature) missing(digest v1.Hash, findings []verify.Findings) string {
+	var names []string
+	for i, f := range findings {
+		if !slices.ContainsFunc(f.Evidence, func(e verify.Evidence) bool { return s.counts(e, i, digest) }) {
+			names = append(names, s.by[i].Name())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; none by " + strings.Join(names, " or ")
 }
 
 // signers are distinct ones: no two have an identity or a key in common.
@@ -134,7 +153,7 @@ type signer struct {
 
 // add counts whoever made the evidence, once however often and under however many names.
 func (all *signers) add(e verify.Evidence, authority string) {
-	one := signer{prints: []verify.Fingerprint{e.Signer(), e.Key()}, text: fmt.Sprintf("%s (%s)", authority, brief(e.Who()))}
+	one := signer{prints: []verify.Fingerprint{e.Signer(), e.Key()}, text: fmt.Sprintf("%s (%s)", authority, signerName(e.Who()))}
 	apart := (*all)[:0:0]
 	for _, s := range *all {
 		if !slices.ContainsFunc(s.prints, func(p verify.Fingerprint) bool { return slices.Contains(one.prints, p) }) {
@@ -156,20 +175,20 @@ func (all signers) String() string {
 	return "by " + strings.Join(parts, ", ")
 }
 
-// brief is a signer for a message: of a key's fingerprint the beginning does.
-func brief(who string) string {
+// signerName is a signer for a message: of a key's fingerprint the beginning does.
+func signerName(who string) string {
 	if kind, print, ok := strings.Cut(printable(who), " SHA256:"); ok {
 		return kind + " " + short("SHA256:"+print)
 	}
-	return printable(who)
+	return printableName(who)
 }
 
-// nearest tells what was found instead, the nearest first.
+// nearest tells what was found instead: the nearest miss of all the authorities.
 func (s signature) nearest(findings []verify.Findings) string {
 	who := s.names(" or ")
-	f := findings[0]
-	for _, other := range findings[1:] {
-		if len(other.Misses) > len(f.Misses) {
+	var f verify.Findings
+	for _, other := range findings {
+		if len(other.Misses) > 0 && (len(f.Misses) == 0 || other.Misses[0].Nearer(f.Misses[0])) {
 			f = other
 		}
 	}
@@ -177,29 +196,40 @@ func (s signature) nearest(findings []verify.Findings) string {
 		return fmt.Sprintf("not signed: no signature found, wanted one by %s", who)
 	}
 	m := f.Misses[0]
-	found := fmt.Sprintf("%s found, none by %s", count(f.Seen, "paper"), who)
+	signatures := 0
+	for _, x := range f.Misses {
+		if x.Reason == verify.MissUnproven || x.Reason == verify.MissOtherSigner {
+			signatures++
+		}
+	}
+	some := fmt.Sprintf("%s found (%s), none by %s", count(signatures, "signature"), m.Form, who)
+	if len(f.Misses) == verify.MaxMisses && signatures == verify.MaxMisses {
+		some = "at least " + some
+	}
+	papers := fmt.Sprintf("%s found, none by %s", count(f.Seen, "paper"), who)
 	switch m.Reason {
 	case verify.MissUnproven:
-		return fmt.Sprintf("%s; nearest: a signature (%s) by %s, which isn't proven: %s", found, m.Form, brief(m.Claimed), printable(m.Why))
-	case verify.MissOtherSubject:
-		return fmt.Sprintf("%s; nearest: a signature (%s) for another digest, %s", found, m.Form, short(printable(m.Claimed)))
+		return fmt.Sprintf("%s; nearest: %s, but %s", some, signerName(m.Claimed), lack(m))
 	case verify.MissOtherSigner:
-		n := 0
-		for _, x := range f.Misses {
-			if x.Reason == verify.MissOtherSigner {
-				n++
-			}
+		if m.Claimed == "" {
+			return some
 		}
-		text := fmt.Sprintf("%s found (%s), none by %s", count(n, "signature"), m.Form, who)
-		if m.Claimed != "" {
-			text += "; nearest: " + brief(m.Claimed)
-		}
-		return text
+		return some + "; nearest: " + signerName(m.Claimed)
+	case verify.MissOtherSubject:
+		return fmt.Sprintf("%s; nearest: a signature (%s) for another digest, %s", papers, m.Form, short(printable(m.Claimed)))
 	case verify.MissOtherType:
-		return fmt.Sprintf("%s; nearest: an attestation of type %s, which is not a signature", found, printable(m.Claimed))
+		return fmt.Sprintf("%s; nearest: an attestation of type %s, which is not a signature", papers, printable(m.Claimed))
 	case verify.MissMalformed:
 	}
-	return fmt.Sprintf("%s; nearest: one that can't be read: %s", found, printable(m.Claimed))
+	return fmt.Sprintf("%s; nearest: one that can't be read: %s", papers, printable(m.Claimed))
+}
+
+// lack says what wasn't shown: in our words where we have any.
+func lack(m verify.Miss) string {
+	if m.Lack == verify.LackOther && m.Why != "" {
+		return m.Lack.String() + ": " + printable(m.Why)
+	}
+	return m.Lack.String()
 }
 
 func count(n int, what string) string {

@@ -41,15 +41,23 @@ type proof struct {
 	who    string      // the signer, for people
 	at     time.Time   // verified time of the signature, the earliest; zero if there is none
 	until  time.Time   // until when this may be believed without another look; zero if for ever
+	seen   []Witness   // who saw the signature, for people
 }
 
 // notBy says that it is signed by somebody else, as far as one can see.
-type notBy struct{ claimed string }
+type notBy struct {
+	claimed string
+	far     uint8 // how far that is from who was sought: see Miss
+}
 
 func (e notBy) Error() string { return "not signed by the authority, but by " + e.claimed }
 
 // unproven says that it is, or claims to be, signed by the authority, and that what has to be shown for that isn't.
-type unproven struct{ who, why string }
+type unproven struct {
+	who  string
+	lack Lack
+	why  string
+}
 
 func (e unproven) Error() string { return e.who + ": " + e.why }
 
@@ -132,13 +140,13 @@ func (h keyHolders) signers() int { return len(h) }
 func (h keyHolders) prove(ctx context.Context, o *opened, t Terms, left *budget, _ time.Time) (proof, error) {
 	b, err := o.byKey()
 	if err != nil {
-		return proof{}, notBy{o.signer}
+		return proof{}, notBy{o.signer, farOtherKind}
 	}
 	var short error
 	for _, k := range h.likeliest(o.hint) {
 		res, err := k.verify(ctx, b, o, t, left)
 		if err == nil {
-			return proof{signer: k.fingerprint, key: k.fingerprint, who: "key " + k.fingerprint.String(), at: earliest(res)}, nil
+			return proof{signer: k.fingerprint, key: k.fingerprint, who: "key " + k.fingerprint.String(), at: earliest(res), seen: witnesses(res)}, nil
 		}
 		if stop(err) {
 			return proof{}, err
@@ -148,14 +156,22 @@ func (h keyHolders) prove(ctx context.Context, o *opened, t Terms, left *budget,
 			case stop(bare):
 				return proof{}, bare
 			case bare == nil:
-				short = unproven{"key " + k.fingerprint.String(), why(err)}
+				short = unproven{"key " + k.fingerprint.String(), lacking(o, t, err), why(err)}
 			}
 		}
 	}
 	if short != nil {
 		return proof{}, short
 	}
-	return proof{}, notBy{o.signer}
+	if h.hinted(o) {
+		return proof{}, unproven{o.signer, LackSignature, "the signature doesn't verify with the key that it names"}
+	}
+	return proof{}, notBy{o.signer, 0}
+}
+
+// hinted tells whether the candidate names one of the keys.
+func (h keyHolders) hinted(o *opened) bool {
+	return slices.ContainsFunc(h, func(k Key) bool { return bytes.Equal(o.hint, k.fingerprint[:]) })
 }
 
 // likeliest returns the keys, the one that is hinted at first.
@@ -192,19 +208,19 @@ func (t Terms) attempts(o *opened) [][]sgverify.VerifierOption {
 	if t.Trust == nil {
 		return [][]sgverify.VerifierOption{{sgverify.WithNoObserverTimestamps()}}
 	}
-	logs, stamped := 1, sgverify.WithObserverTimestamps(1)
+	logs, stamped := 1, []sgverify.VerifierOption{sgverify.WithObserverTimestamps(1)}
 	if t.Log == Required {
 		logs = t.Trust.thresholds.Logs
 	}
 	if t.Timestamp == Required {
-		stamped = sgverify.WithSignedTimestamps(t.Trust.thresholds.Timestamps)
+		stamped = append(stamped, sgverify.WithSignedTimestamps(t.Trust.thresholds.Timestamps)) // and the log's time, if it has one
 	}
 	var out [][]sgverify.VerifierOption
 	if t.Log == Required || o.entries > 0 {
-		out = append(out, []sgverify.VerifierOption{sgverify.WithTransparencyLog(logs), stamped})
+		out = append(out, append([]sgverify.VerifierOption{sgverify.WithTransparencyLog(logs)}, stamped...))
 	}
 	if t.Log != Required && (t.Timestamp == Required || o.stamps > 0) {
-		out = append(out, []sgverify.VerifierOption{stamped})
+		out = append(out, stamped)
 	}
 	switch {
 	case t.Timestamp == Required:
@@ -223,6 +239,15 @@ func earliest(res *sgverify.VerificationResult) time.Time {
 		if out.IsZero() || t.Timestamp.Before(out) {
 			out = t.Timestamp
 		}
+	}
+	return out
+}
+
+// witnesses are those who saw a signature at a time.
+func witnesses(res *sgverify.VerificationResult) []Witness {
+	out := make([]Witness, 0, len(res.VerifiedTimestamps))
+	for _, t := range res.VerifiedTimestamps {
+		out = append(out, Witness{Log: t.Type == "Tlog", Name: t.URI, Time: t.Timestamp})
 	}
 	return out
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
@@ -67,7 +69,7 @@ func (a Authority) Bundle(ctx context.Context, text []byte, about Artifact, now 
 		if err != nil {
 			return Signed{}, fmt.Errorf("statement: %w", err)
 		}
-		o.predicateType = s.predicateType
+		o.predicateType, o.about = s.predicateType, s.about(v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(about.digest[:])})
 	}
 	o.artifact = about.policy
 	p, err := a.prove(ctx, o, &budget{}, now)

@@ -35,14 +35,25 @@ func ParseRoots(text []byte) ([]*x509.Certificate, error) {
 		return nil, err
 	}
 	for i, c := range roots {
-		if !c.IsCA || !c.BasicConstraintsValid {
-			return nil, fmt.Errorf("certificate %d (%s) is no CA's: name the CA that issues the signers' certificates", i+1, clip(c.Subject.String()))
-		}
-		if _, err := strongHashes(c.PublicKey); err != nil {
-			return nil, fmt.Errorf("certificate %d (%s): %w", i+1, clip(c.Subject.String()), err)
+		if err := checkRoot(c); err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", i+1, err)
 		}
 	}
 	return roots, nil
+}
+
+// checkRoot tells why a certificate may not be trusted as a root.
+func checkRoot(c *x509.Certificate) error {
+	switch {
+	case c == nil:
+		return errors.New("there is none")
+	case !c.IsCA || !c.BasicConstraintsValid:
+		return fmt.Errorf("(%s) is no CA's: name the CA that issues the signers' certificates", clip(c.Subject.String()))
+	}
+	if _, err := strongHashes(c.PublicKey); err != nil {
+		return fmt.Errorf("(%s): %w", clip(c.Subject.String()), err)
+	}
+	return nil
 }
 
 // parseCertificates reads at least one and at most so many certificates in PEM, and nothing else.
@@ -101,16 +112,26 @@ func (i CertificateIdentity) matches(name string) bool {
 	return i.exact != "" && i.exact == name
 }
 
-// namesOf are the names of a certificate, each as it may be asked for.
+// namesOf are the names of a certificate, each as it may be asked for. Those of one kind can't be read as another's: a CA that confirms
+// addresses of any form must not be taken to confirm a URI, nor one of URIs a subject. An address has an at sign and no colon, a URI a
+// scheme, a DNS name neither at sign nor colon; and what has an equals sign is a URI, or a subject.
 func namesOf(c *x509.Certificate) []string {
 	var names []string
-	names = append(names, c.EmailAddresses...)
-	for _, u := range c.URIs {
-		names = append(names, u.String())
+	for _, n := range c.EmailAddresses {
+		if strings.Contains(n, "@") && !strings.ContainsAny(n, ":=") {
+			names = append(names, n)
+		}
 	}
-	names = append(names, c.DNSNames...)
-	// A subject has an equals sign in it. A CA that confirms addresses of any kind must not be able to be read as confirming a subject.
-	names = slices.DeleteFunc(names, func(n string) bool { return n == "" || strings.Contains(n, "=") && !strings.Contains(n, "://") })
+	for _, u := range c.URIs {
+		if u.IsAbs() {
+			names = append(names, u.String())
+		}
+	}
+	for _, n := range c.DNSNames {
+		if n != "" && !strings.ContainsAny(n, "@:=") {
+			names = append(names, n)
+		}
+	}
 	if s := c.Subject.String(); s != "" {
 		names = append(names, s)
 	}
@@ -131,8 +152,12 @@ func NewCertificateAuthority(name string, roots []*x509.Certificate, identities 
 	}
 	c := certificates{roots: x509.NewCertPool(), identities: slices.Clone(identities)}
 	parts := make([][]byte, 0, len(roots)+len(identities))
-	for _, r := range roots {
+	for i, r := range roots {
+		if err := checkRoot(r); err != nil {
+			return Authority{}, fmt.Errorf("root %d: %w", i+1, err)
+		}
 		c.roots.AddCert(r)
+		c.names = append(c.names, r.Subject.String())
 		d := digestOf([]byte("root"), r.Raw)
 		parts = append(parts, d[:])
 	}
@@ -149,6 +174,7 @@ func NewCertificateAuthority(name string, roots []*x509.Certificate, identities 
 // certificates are those who hold one of an own PKI.
 type certificates struct {
 	roots      *x509.CertPool
+	names      []string // of the roots, for people
 	identities []CertificateIdentity
 }
 
@@ -166,27 +192,27 @@ func (c certificates) signers() int {
 func (c certificates) prove(ctx context.Context, o *opened, t Terms, left *budget, now time.Time) (proof, error) {
 	b, err := o.byCertificate()
 	if err != nil {
-		return proof{}, notBy{o.signer}
+		return proof{}, notBy{o.signer, farOtherKind}
 	}
 	name, ok := c.named(o.leaf)
 	if !ok {
-		return proof{}, notBy{strings.Join(namesOf(o.leaf), ", ")}
+		return proof{}, notBy{strings.Join(namesOf(o.leaf), ", "), farOtherName}
 	}
 	key, err := newKey(o.leaf.PublicKey)
 	if err != nil {
-		return proof{}, unproven{name, err.Error()}
+		return proof{}, unproven{name, LackOther, err.Error()}
 	}
 	// sigstore-go doesn't know certificates without an email or URI, so the signature is verified as that of the certificate's key.
 	held, err := o.heldKey()
 	if err != nil {
-		return proof{}, unproven{name, err.Error()}
+		return proof{}, unproven{name, LackOther, err.Error()}
 	}
 	if err := left.spend(ctx); err != nil {
 		return proof{}, err
 	}
 	bare := []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()}
 	if _, err := o.verify(held, o.material(Terms{}, key.verifier), bare, sgverify.WithKey()); err != nil {
-		return proof{}, unproven{name, why(err)}
+		return proof{}, unproven{name, LackSignature, why(err)}
 	}
 	var short error
 	for _, seen := range c.seen(ctx, b, o, t, left) {
@@ -198,12 +224,12 @@ func (c certificates) prove(ctx context.Context, o *opened, t Terms, left *budge
 			if err := left.spendChain(ctx, len(o.chain)); err != nil {
 				return proof{}, err
 			}
-			if until, short = c.chain(o, seen.times, now); short == nil {
-				return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: first(seen.times), until: until}, nil
+			if until, short = c.chain(o, seen.times(), now); short == nil {
+				return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: first(seen.times()), until: until, seen: seen.by}, nil
 			}
 		}
 	}
-	return proof{}, unproven{name, why(short)}
+	return proof{}, unproven{name, lackOf(short), why(short)}
 }
 
 // named returns the name by which a certificate is one of those that are asked for.
@@ -219,8 +245,17 @@ func (c certificates) named(leaf *x509.Certificate) (string, bool) {
 
 // sighting is when the signature was seen by somebody who is trusted, on terms; err says why the terms aren't met.
 type sighting struct {
-	times []time.Time
-	err   error
+	by  []Witness
+	err error
+}
+
+// times are those of the witnesses.
+func (s sighting) times() []time.Time {
+	var out []time.Time
+	for _, w := range s.by {
+		out = append(out, w.Time)
+	}
+	return out
 }
 
 // seen tells when the signature was seen, in each of the ways in which the terms can be met, the one that tells most first.
@@ -229,50 +264,50 @@ func (c certificates) seen(ctx context.Context, b *entity, o *opened, t Terms, l
 		return []sighting{{}}
 	}
 	m, th := o.material(t, nil), t.Trust.thresholds
-	logged := func(n int) (times []time.Time, err error) {
+	logged := func(n int) (by []Witness, err error) {
 		if err := left.spend(ctx); err != nil {
 			return nil, err
 		}
 		found, err := sgverify.VerifyTlogEntry(b, m, n, true)
 		for _, at := range found {
-			times = append(times, at.Time)
+			by = append(by, Witness{Log: true, Name: at.URI, Time: at.Time})
 		}
-		return times, err
+		return by, err
 	}
-	stamped := func(n int) (times []time.Time, err error) {
+	stamped := func(n int) (by []Witness, err error) {
 		if err := left.spend(ctx); err != nil {
 			return nil, err
 		}
 		found, err := sgverify.VerifySignedTimestampWithThreshold(b, m, n)
 		for _, at := range found {
-			times = append(times, at.Time)
+			by = append(by, Witness{Name: at.URI, Time: at.Time})
 		}
-		return times, err
+		return by, err
 	}
 	var need, all sighting
-	logs, logErr := []time.Time(nil), error(nil)
+	logs, logErr := []Witness(nil), error(nil)
 	if t.Log == Required {
 		logs, logErr = logged(th.Logs)
-		need.times, need.err = logs, logErr
+		need.by, need.err = logs, logErr
 	} else if o.entries > 0 {
 		logs, logErr = logged(1)
 	}
-	var stamps []time.Time
+	var stamps []Witness
 	var stampErr error
 	if t.Timestamp == Required {
 		stamps, stampErr = stamped(th.Timestamps)
-		need.times, need.err = append(need.times, stamps...), errors.Join(need.err, stampErr)
+		need.by, need.err = append(need.by, stamps...), errors.Join(need.err, stampErr)
 	} else if o.stamps > 0 {
 		stamps, stampErr = stamped(1)
 	}
 	if need.err != nil {
-		return []sighting{need}
+		return []sighting{{err: o.unseen(t, need.err, logErr)}}
 	}
 	if logErr == nil {
-		all.times = append(all.times, logs...)
+		all.by = append(all.by, logs...)
 	}
 	if stampErr == nil {
-		all.times = append(all.times, stamps...)
+		all.by = append(all.by, stamps...)
 	}
 	for _, err := range []error{logErr, stampErr} {
 		if err != nil && stop(err) {
@@ -287,15 +322,17 @@ func (c certificates) chain(o *opened, times []time.Time, now time.Time) (until 
 	leaf := o.leaf
 	switch {
 	case leaf.IsCA:
-		return until, errors.New("it is a CA's certificate, which signs certificates and no images")
+		return until, lacks{errors.New("it is a CA's certificate, which signs certificates and no images"), LackUse}
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageCodeSigning):
-		return until, errors.New("the certificate is not for code signing (extended key usage)")
+		return until, lacks{errors.New("the certificate is not for code signing (extended key usage)"), LackUse}
 	case leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
-		return until, errors.New("the certificate's key is not for signatures (key usage)")
+		return until, lacks{errors.New("the certificate's key is not for signatures (key usage)"), LackUse}
 	}
 	between := x509.NewCertPool()
 	for _, i := range o.chain {
-		between.AddCert(i)
+		if _, err := strongHashes(i.PublicKey); err == nil { // with weak ones a chain is nobody's, and over-large ones take seconds
+			between.AddCert(i)
+		}
 	}
 	at := times
 	if len(at) == 0 {
@@ -306,7 +343,8 @@ func (c certificates) chain(o *opened, times []time.Time, now time.Time) (until 
 			Roots: c.roots, Intermediates: between, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 		})
 		if err != nil {
-			return time.Time{}, fmt.Errorf("the certificate's chain at %s: %w", t.UTC().Format(time.RFC3339), err)
+			err = fmt.Errorf("the certificate's chain at %s: %w", t.UTC().Format(time.RFC3339), err)
+			return time.Time{}, lacks{err, lackingChain(err, t, len(times) > 0)}
 		}
 		if len(times) == 0 {
 			until = lasting(chains)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"time"
 	"unique"
 
@@ -76,6 +77,9 @@ func (e Evidence) Form() Form { return e.form }
 // Source is the digest of the object that it was read from.
 func (e Evidence) Source() v1.Hash { return e.source }
 
+// Place is where it was listed.
+func (e Evidence) Place() Place { return e.place }
+
 // MissReason says why a candidate did not become evidence.
 type MissReason uint8
 
@@ -92,11 +96,21 @@ const (
 // it is verified, it is told as a claim.
 type Miss struct {
 	Reason  MissReason
+	Lack    Lack  // what wasn't shown, where it is MissUnproven
+	far     uint8 // of two that are alike, the nearer has less
 	Form    Form
 	Claimed string // what it says of itself: signer, subject digest, predicate type, or what is wrong with it
-	Why     string // what wasn't shown, where it is MissUnproven
+	Why     string // the same in the words of whoever verified, or with its times
 	Source  v1.Hash
 	Place   Place
+}
+
+// Nearer tells whether the miss is nearer to being evidence than another.
+func (m Miss) Nearer(than Miss) bool { return nearer(m, than) < 0 }
+
+// nearer orders misses, so that the same ones always read the same, in whatever order a registry lists them.
+func nearer(x, y Miss) int {
+	return cmp.Or(cmp.Compare(x.Reason, y.Reason), cmp.Compare(x.far, y.far), cmp.Compare(x.Claimed, y.Claimed))
 }
 
 // Findings is what one authority is known to have said about one digest.

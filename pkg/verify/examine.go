@@ -67,17 +67,30 @@ func (s *sealed) open(image v1.Hash) (o *opened, err error) {
 	return s.opened, s.err
 }
 
+// looked is what came of one candidate: evidence, and who saw the signature when, or a miss.
+type looked struct {
+	evidence Evidence
+	seen     []Witness
+	miss     *Miss
+}
+
 // examine checks one candidate for a question. It returns evidence, or the reason why it isn't; an error says that there was
 // no time or budget left to find out.
-func (q Question) examine(ctx context.Context, image v1.Hash, c *sealed, left *budget, now time.Time) (ev Evidence, miss *Miss, err error) {
+func (q Question) examine(ctx context.Context, image v1.Hash, c *sealed, left *budget, now time.Time) (Evidence, *Miss, error) {
+	l, err := q.look(ctx, image, c, left, now)
+	return l.evidence, l.miss, err
+}
+
+// look is examine, and says who saw the signature.
+func (q Question) look(ctx context.Context, image v1.Hash, c *sealed, left *budget, now time.Time) (l looked, err error) {
 	a := q.authority
-	missed := func(m Miss) (Evidence, *Miss, error) {
+	missed := func(m Miss) (looked, error) {
 		m.Source, m.Place = c.Paper.Digest, c.Paper.Place
-		return Evidence{}, &m, nil
+		return looked{miss: &m}, nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			ev, miss, err = missed(Miss{Reason: MissMalformed, Claimed: "it makes the verification fail"})
+			l, err = missed(Miss{Reason: MissMalformed, Claimed: "it makes the verification fail"})
 		}
 	}()
 	o, err := c.open(image)
@@ -96,20 +109,24 @@ func (q Question) examine(ctx context.Context, image v1.Hash, c *sealed, left *b
 	var other notBy
 	switch {
 	case err == nil:
-		return a.mint(image, c.Paper, o, p), nil, nil
+		return looked{evidence: a.mint(image, c.Paper, o, p), seen: p.seen}, nil
 	case stop(err):
-		return Evidence{}, nil, err
+		return looked{}, err
 	case errors.As(err, &short):
-		return missed(Miss{Reason: MissUnproven, Form: o.form, Claimed: clipName(short.who), Why: short.why})
+		return missed(Miss{Reason: MissUnproven, Lack: short.lack, Form: o.form, Claimed: clipName(short.who), Why: short.why})
 	case errors.As(err, &other):
-		return missed(Miss{Reason: MissOtherSigner, Form: o.form, Claimed: clipName(other.claimed)})
+		return missed(Miss{Reason: MissOtherSigner, Form: o.form, Claimed: clipName(other.claimed), far: other.far})
 	}
 	return missed(Miss{Reason: MissUnproven, Form: o.form, Claimed: clipName(o.signer), Why: why(err)})
 }
 
 // prove has the authority's kind check what was opened.
 func (a Authority) prove(ctx context.Context, o *opened, left *budget, now time.Time) (proof, error) {
-	return a.who.prove(ctx, o, a.terms, left, now)
+	p, err := a.who.prove(ctx, o, a.terms, left, now)
+	if o.old != nil {
+		p, err = a.proveOld(ctx, o, left, now, p, err)
+	}
+	return p, o.noted(err)
 }
 
 // mint makes evidence of a proof. Nothing else does.

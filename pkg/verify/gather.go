@@ -39,14 +39,21 @@ type question struct {
 	repository string
 	digest     string
 	access     Access
-	types      string // that are sought; what isn't, isn't fetched
+	shelf      name.Repository // where papers are kept; all that are asked for together are kept in one place
+	types      Fingerprint     // that are sought; what isn't, isn't fetched
 	always     bool
 }
 
-func questionOf(f Fetcher, image name.Digest, types []string, always bool) question {
-	return question{
-		repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), types: strings.Join(types, "\n"), always: always,
+func questionOf(f Fetcher, image name.Digest, questions []Question, always bool) question {
+	q := question{repository: image.Context().Name(), digest: image.DigestStr(), access: f.Access(), always: always}
+	var types [][]byte
+	for _, t := range typesOf(questions) {
+		types = append(types, []byte(t))
 	}
+	if q.types = digestOf(types...); len(questions) > 0 {
+		q.shelf = questions[0].authority.terms.Repository
+	}
+	return q
 }
 
 // gather lists and fetches the papers of an image and examines them for some questions, once for all who ask at the same time. It goes on
@@ -54,7 +61,7 @@ func questionOf(f Fetcher, image name.Digest, types []string, always bool) quest
 // by coming just before it was kept, doesn't make another; unless always.
 func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, questions []Question, always bool) *gathered {
 	types := typesOf(questions)
-	g, err := v.gathers.ask(ctx, questionOf(f, image, types, always), siteOf(image.RegistryStr()), func(work context.Context) (g *gathered, err error) {
+	g, err := v.gathers.ask(ctx, questionOf(f, image, questions, always), siteOf(image.RegistryStr()), func(work context.Context) (g *gathered, err error) {
 		defer v.recover(func(e error) { err = e })
 		if !always && v.known(f, image, questions) {
 			return nil, nil
@@ -94,6 +101,12 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, 
 		}
 		return g
 	}
+	return v.gatherListed(ctx, f, image, types, listing)
+}
+
+// gatherListed fetches what is listed of the types.
+func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Digest, types []string, listing Listing) *gathered {
+	g := &gathered{at: v.clock()}
 	for _, e := range listing.Unanswered {
 		if e.Kind == Malformed { // it did answer: what is there can't be read, and so is no paper
 			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(e.Error()), Place: e.Place})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -81,6 +82,9 @@ func anchor(what, exact, pattern string) (string, error) {
 	}
 	if whole.MatchString("") || whole.MatchString("https://stranger.invalid/whoever@anywhere") && whole.MatchString("whoever@stranger.invalid") {
 		return "", fmt.Errorf("%sPattern: matches anybody", what)
+	}
+	if what == "issuer" && (whole.MatchString("https://stranger.invalid") || whole.MatchString("https://stranger.invalid/whoever@anywhere")) {
+		return "", fmt.Errorf("%sPattern: matches issuers on any host, so that anybody could run one", what)
 	}
 	return whole.String(), nil
 }
@@ -220,18 +224,18 @@ func (k keyless) signers() int {
 func (k keyless) prove(ctx context.Context, o *opened, t Terms, left *budget, _ time.Time) (proof, error) {
 	b, err := o.byCertificate()
 	if err != nil {
-		return proof{}, notBy{o.signer}
+		return proof{}, notBy{o.signer, farOtherKind}
 	}
 	claimed, err := certificate.SummarizeCertificate(o.leaf)
 	if err != nil {
-		return proof{}, notBy{"a certificate that is none of Fulcio's"}
+		return proof{}, notBy{"a certificate that is none of Fulcio's", farOtherKind}
 	}
 	name := claimed.SubjectAlternativeName + " (" + claimed.Issuer + ")"
 	if !slices.ContainsFunc(k.identities, func(id Identity) bool { return id.fulcio.Verify(claimed) == nil }) {
-		return proof{}, notBy{name} // before anything is verified: most certificates beside an image are other people's
+		return proof{}, notBy{name + k.differs(claimed), k.far(claimed)} // before anything is verified: most certificates beside an image are other people's
 	}
 	if o.chained {
-		return proof{}, unproven{name, "a bundle of version 0.3 has one certificate, not a chain"}
+		return proof{}, unproven{name, LackOther, "a bundle of version 0.3 has one certificate, not a chain"}
 	}
 	m := o.material(t, nil)
 	var short error
@@ -241,27 +245,56 @@ func (k keyless) prove(ctx context.Context, o *opened, t Terms, left *budget, _ 
 		}
 		res, err := o.verify(b, m, try, k.policies...)
 		if err != nil {
-			short = err
+			if short == nil { // what the first try lacks tells most
+				short = err
+			}
 			continue
 		}
 		return k.shown(o, res)
 	}
-	return proof{}, unproven{name, why(short)}
+	return proof{}, o.short(ctx, b, m, t, unproven{name, lacking(o, t, short), why(short)}, left)
+}
+
+// differs names an extension by which alone a certificate is somebody else's; none if its issuer or subject is another already.
+func (k keyless) differs(claimed certificate.Summary) string {
+	has := map[string]string{}
+	if text, err := json.Marshal(claimed.Extensions); err != nil || json.Unmarshal(text, &has) != nil {
+		return ""
+	}
+	for _, id := range k.identities {
+		if id.fulcio.Issuer.Verify(claimed) != nil || id.fulcio.SubjectAlternativeName.Verify(claimed) != nil {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(id.spec.Extensions)) {
+			if has[name] != id.spec.Extensions[name] {
+				return fmt.Sprintf(", whose %s is %q", name, clip(has[name]))
+			}
+		}
+	}
+	return ""
+}
+
+// far orders certificates of others: one by the same issuer is nearer.
+func (k keyless) far(claimed certificate.Summary) uint8 {
+	if slices.ContainsFunc(k.identities, func(id Identity) bool { return id.fulcio.Issuer.Verify(claimed) == nil }) {
+		return 0
+	}
+	return farOtherName
 }
 
 // shown reads what a verification showed, from what it verified.
 func (k keyless) shown(o *opened, res *sgverify.VerificationResult) (proof, error) {
 	if res == nil || res.Signature == nil || res.Signature.Certificate == nil || res.VerifiedIdentity == nil || len(res.VerifiedTimestamps) == 0 {
-		return proof{}, unproven{o.signer, "it was verified without an identity or a time"}
+		return proof{}, unproven{o.signer, LackOther, "it was verified without an identity or a time"}
 	}
 	cert := res.Signature.Certificate
 	key, err := fingerprintOf(o.leaf.PublicKey)
 	if err != nil {
-		return proof{}, unproven{o.signer, err.Error()}
+		return proof{}, unproven{o.signer, LackOther, err.Error()}
 	}
 	return proof{
 		signer: digestOf([]byte("keyless"), []byte(cert.Issuer), []byte(cert.SubjectAlternativeName)), key: key,
-		who: cert.SubjectAlternativeName + " (" + cert.Issuer + ")", at: earliest(res),
+		who: cert.SubjectAlternativeName + " (" + cert.Issuer + ")", at: earliest(res), seen: witnesses(res),
 	}, nil
 }
 
@@ -272,17 +305,17 @@ func (t Terms) attemptsKeyless(o *opened) [][]sgverify.VerifierOption {
 	if th.SCTs > 0 {
 		always = append(always, sgverify.WithSignedCertificateTimestamps(th.SCTs))
 	}
-	stamped := sgverify.WithObserverTimestamps(1)
+	stamped := []sgverify.VerifierOption{sgverify.WithObserverTimestamps(1)}
 	if t.Timestamp == Required {
-		stamped = sgverify.WithSignedTimestamps(th.Timestamps)
+		stamped = append(stamped, sgverify.WithSignedTimestamps(th.Timestamps)) // and the log's time, if it has one
 	}
-	with := func(more ...sgverify.VerifierOption) []sgverify.VerifierOption { return slices.Concat(always, more) }
+	with := func(more ...sgverify.VerifierOption) []sgverify.VerifierOption { return slices.Concat(always, stamped, more) }
 	if t.Log == Required {
-		return [][]sgverify.VerifierOption{with(sgverify.WithTransparencyLog(th.Logs), stamped)}
+		return [][]sgverify.VerifierOption{with(sgverify.WithTransparencyLog(th.Logs))}
 	}
 	var out [][]sgverify.VerifierOption
 	if t.Timestamp != Required && o.entries > 0 {
-		out = append(out, with(sgverify.WithTransparencyLog(1), stamped))
+		out = append(out, with(sgverify.WithTransparencyLog(1)))
 	}
-	return append(out, with(stamped))
+	return append(out, with())
 }

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
@@ -39,7 +40,9 @@ type opened struct {
 	entries  int    // transparency log entries
 	stamps   int    // signed timestamps
 	old      *oldEntry
-	payload  []byte // what was signed
+	payload  []byte         // what was signed
+	message  *loggedMessage // what the log knows the envelope as, where that isn't an envelope
+	unread   []string       // what came with a legacy object and can't be read, which is as if it weren't there
 }
 
 // open takes a candidate apart.
@@ -74,15 +77,17 @@ func openBundle(text []byte) (*opened, error) {
 
 // take keeps a bundle and says who claims to have signed it.
 func (o *opened) take(pb *protobundle.Bundle) (err error) {
-	if n := len(pb.GetVerificationMaterial().GetX509CertificateChain().GetCertificates()); n > MaxChain {
-		return fmt.Errorf("a chain of %d certificates, over the bound of %d", n, MaxChain)
+	if err := modestBundle(pb); err != nil {
+		return fmt.Errorf("bundle: %w", err)
 	}
+	o.unread = append(o.unread, modestStamps(pb)...)
 	if o.bundle, err = bundle.NewBundle(pb); err != nil {
 		if o.bundle, err = bundle.NewBundle(pb, bundle.AllowCertificateChain()); err != nil {
 			return fmt.Errorf("bundle: %s", clip(err.Error()))
 		}
 		o.chained = true
 	}
+	o.message = loggedMessageOf(o.bundle)
 	material := pb.GetVerificationMaterial()
 	o.entries = len(material.GetTlogEntries())
 	o.stamps = len(material.GetTimestampVerificationData().GetRfc3161Timestamps())
@@ -92,11 +97,22 @@ func (o *opened) take(pb *protobundle.Bundle) (err error) {
 		}
 		return nil
 	}
-	content, err := o.bundle.VerificationContent()
-	if err != nil {
-		return fmt.Errorf("bundle: %s", clip(err.Error()))
+	chain := material.GetX509CertificateChain().GetCertificates()
+	if c := material.GetCertificate(); c != nil {
+		chain = []*protocommon.X509Certificate{c}
 	}
-	o.certified(content.Certificate(), content.Intermediates())
+	parsed := make([]*x509.Certificate, 0, len(chain))
+	for _, c := range chain {
+		cert, err := x509.ParseCertificate(c.GetRawBytes())
+		if err != nil {
+			return fmt.Errorf("bundle: certificate %d: %s", len(parsed)+1, clip(err.Error()))
+		}
+		parsed = append(parsed, cert)
+	}
+	if len(parsed) == 0 {
+		return errors.New("bundle: neither key nor certificate")
+	}
+	o.certified(parsed[0], parsed[1:])
 	return nil
 }
 
@@ -165,10 +181,8 @@ func (o *opened) byCertificate() (*entity, error) {
 	if o.bundle == nil || o.leaf == nil {
 		return nil, errNoCertificate
 	}
-	if o.unsaid {
-		return &entity{o.bundle, bundle.NewCertificate(o.leaf)}, nil
-	}
-	return &entity{Bundle: o.bundle}, nil
+	leaf := *o.leaf // sigstore-go changes what it is given: it takes away that an extension is critical
+	return &entity{o.bundle, bundle.NewCertificate(&leaf)}, nil
 }
 
 // heldKey is what was opened as something signed by the key that is in its certificate.
@@ -221,9 +235,26 @@ func (o *opened) verify(b *entity, m root.TrustedMaterial, opts []sgverify.Verif
 	if err != nil {
 		return nil, err
 	}
-	res, err := v.Verify(b, sgverify.NewPolicy(o.artifact(), who...))
-	if err == nil && res == nil {
+	var signed sgverify.SignedEntity = b
+	about := o.artifact
+	if o.message != nil {
+		if !o.about { // sigstore-go compares subjects of envelopes only
+			return nil, errors.New("failed to verify signature: the statement names another digest")
+		}
+		signed, about = messageEntity{b, o.message.content}, o.message.artifact
+	}
+	res, err := v.Verify(signed, sgverify.NewPolicy(about(), who...))
+	switch {
+	case err != nil:
+		return nil, err
+	case res == nil:
 		return nil, errors.New("nothing was verified")
 	}
-	return res, err
+	if logs := o.outdated(m, res); logs != nil { // whether it holds without them: a log may be optional, or one of several
+		return o.verify(b, without{m, logs}, opts, who...)
+	}
+	if err := o.stampsWithin(m); err != nil {
+		return nil, err
+	}
+	return res, nil
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -41,8 +42,12 @@ func (t Terms) check() error {
 		return errors.New("a timestamp is required, but no trust root says whose timestamps count")
 	case t.Log == Required && t.Trust.logs == 0:
 		return errors.New("a transparency log entry is required, but the trust root has no log")
+	case t.Log == Required && t.Trust.logs < t.Trust.thresholds.Logs:
+		return fmt.Errorf("entries in %d transparency logs are required, but the trust root has %d", t.Trust.thresholds.Logs, t.Trust.logs)
 	case t.Timestamp == Required && t.Trust.stampers == 0:
 		return errors.New("a timestamp is required, but the trust root has no timestamp authority")
+	case t.Timestamp == Required && t.Trust.stampers < t.Trust.thresholds.Timestamps:
+		return fmt.Errorf("timestamps of %d authorities are required, but the trust root has %d", t.Trust.thresholds.Timestamps, t.Trust.stampers)
 	}
 	return nil
 }

@@ -2,9 +2,11 @@ package verify
 
 import (
 	"bytes"
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
@@ -52,7 +54,7 @@ func NewTrust(roots [][]byte, t Thresholds) (*Trust, error) {
 	case t.SCTs < 0 || t.SCTs > maxThreshold:
 		return nil, fmt.Errorf("a threshold of %d signed certificate timestamps: want 0 to %d", t.SCTs, maxThreshold)
 	}
-	var united root.TrustedMaterialCollection
+	m := &material{rekors: map[string]*root.TransparencyLog{}, cts: map[string]*root.TransparencyLog{}}
 	prints := make([]Fingerprint, 0, len(roots))
 	for i, text := range roots {
 		if len(text) > MaxTrustedRoot {
@@ -62,23 +64,70 @@ func NewTrust(roots [][]byte, t Thresholds) (*Trust, error) {
 		if err != nil {
 			return nil, fmt.Errorf("trusted root %d is no trusted_root.json: %w", i+1, err)
 		}
-		united = append(united, r)
+		if err := m.unite(r); err != nil {
+			return nil, fmt.Errorf("trusted root %d: %w", i+1, err)
+		}
 		prints = append(prints, digestOf(text))
-	}
-	// Read once: a collection puts its maps together anew for each question.
-	m := &material{
-		fulcios: united.FulcioCertificateAuthorities(), stampers: united.TimestampingAuthorities(),
-		rekors: united.RekorLogs(), cts: united.CTLogs(),
 	}
 	slices.SortFunc(prints, func(a, b Fingerprint) int { return bytes.Compare(a[:], b[:]) })
 	parts := [][]byte{[]byte("trust"), {byte(t.Logs), byte(t.Timestamps), byte(t.SCTs)}}
 	for _, p := range slices.Compact(prints) {
 		parts = append(parts, p[:])
 	}
-	return &Trust{
-		material: m, thresholds: t, fingerprint: digestOf(parts...),
-		logs: len(m.rekors), stampers: len(m.stampers),
-	}, nil
+	trust := &Trust{material: m, thresholds: t, fingerprint: digestOf(parts...), logs: len(m.rekors), stampers: len(m.stampers)}
+	if t.Logs > 1 && !distinct(m.rekors) || t.SCTs > 1 && !distinct(m.cts) {
+		return nil, errors.New("one key is that of two logs, so that more than one of them can't be asked for: a log would count twice")
+	}
+	return trust, nil
+}
+
+// unite takes in what a trusted root has, once and for all. A log that two of them have, such as the one before and the one after
+// the log was closed, is trusted from the earlier start until the later end, whichever comes first.
+func (m *material) unite(r root.TrustedMaterial) error {
+	m.fulcios, m.stampers = append(m.fulcios, r.FulcioCertificateAuthorities()...), append(m.stampers, r.TimestampingAuthorities()...)
+	for _, logs := range []struct {
+		all, more map[string]*root.TransparencyLog
+	}{{m.rekors, r.RekorLogs()}, {m.cts, r.CTLogs()}} {
+		for id, l := range logs.more {
+			if err := uniteLog(logs.all, id, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func uniteLog(all map[string]*root.TransparencyLog, id string, l *root.TransparencyLog) error {
+	known, ok := all[id]
+	if !ok {
+		all[id] = l
+		return nil
+	}
+	if key, ok := known.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(l.PublicKey) || strings.TrimSuffix(known.BaseURL, "/") != strings.TrimSuffix(l.BaseURL, "/") {
+		return fmt.Errorf("log %s has another key or address in another trusted root", id)
+	}
+	both := *known
+	if l.ValidityPeriodStart.Before(both.ValidityPeriodStart) { // a zero start is the earliest there is
+		both.ValidityPeriodStart = l.ValidityPeriodStart
+	}
+	if l.ValidityPeriodEnd.IsZero() || !both.ValidityPeriodEnd.IsZero() && l.ValidityPeriodEnd.After(both.ValidityPeriodEnd) {
+		both.ValidityPeriodEnd = l.ValidityPeriodEnd
+	}
+	all[id] = &both
+	return nil
+}
+
+// distinct tells whether no two logs have one key: logs are counted by what they call themselves.
+func distinct(logs map[string]*root.TransparencyLog) bool {
+	seen := map[Fingerprint]bool{}
+	for _, l := range logs {
+		print, err := fingerprintOf(l.PublicKey)
+		if err != nil || seen[print] {
+			return false
+		}
+		seen[print] = true
+	}
+	return true
 }
 
 // Fingerprint identifies the material and the thresholds.

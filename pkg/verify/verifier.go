@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
@@ -162,7 +163,7 @@ func shelvesOf(questions []Question) []shelf {
 	var out []shelf
 	for i, q := range questions {
 		at := q.authority.terms.Repository
-		n := slices.IndexFunc(out, func(s shelf) bool { return s.at == at })
+		n := slices.IndexFunc(out, func(s shelf) bool { return s.at.Name() == at.Name() })
 		if n < 0 {
 			n = len(out)
 			out = append(out, shelf{at: at})
@@ -350,26 +351,34 @@ func (q Question) findings(ctx context.Context, image name.Digest, g *gathered, 
 		f.Unanswered = append(f.Unanswered, &FetchError{Kind: Malformed, Place: PlaceManifest, Err: err})
 		return f, nil
 	}
-	var left budget
-	var cut error
-	for _, c := range g.candidates {
-		ev, miss, err := q.examine(ctx, subject, c, &left, now)
-		if err != nil {
-			f.Unanswered = append(f.Unanswered, &FetchError{Kind: TooMany, Host: image.RegistryStr(), Err: err})
-			cut = err
-			break
+	cut := q.each(ctx, subject, g, now, func(l looked) {
+		if l.miss != nil {
+			f.Misses = append(f.Misses, *l.miss)
+			return
 		}
-		if miss != nil {
-			f.Misses = append(f.Misses, *miss)
-			continue
-		}
-		f.Evidence = append(f.Evidence, ev)
+		f.Evidence = append(f.Evidence, l.evidence)
+	})
+	if cut != nil {
+		f.Unanswered = append(f.Unanswered, &FetchError{Kind: TooMany, Host: image.RegistryStr(), Err: cut})
 	}
-	slices.SortStableFunc(f.Misses, func(x, y Miss) int { return int(x.Reason) - int(y.Reason) })
+	slices.SortStableFunc(f.Misses, nearer)
 	if len(f.Misses) > MaxMisses {
 		f.Misses = slices.Clone(f.Misses[:MaxMisses])
 	}
 	return f, cut
+}
+
+// each examines one candidate after the other within one budget. An error says that not all were.
+func (q Question) each(ctx context.Context, subject v1.Hash, g *gathered, now time.Time, tell func(looked)) error {
+	var left budget
+	for _, c := range g.candidates {
+		l, err := q.look(ctx, subject, c, &left, now)
+		if err != nil {
+			return err
+		}
+		tell(l)
+	}
+	return nil
 }
 
 // briefly keeps of failures what is told: the first few, outages first, as short texts that hold on to nothing.

@@ -29,12 +29,13 @@ const closureHead = `# The packages of other modules that cmd/webhook links on l
 // neverLinked are packages that the webhook must not link, whoever imports them, with the reason.
 func neverLinked() map[string]string {
 	return map[string]string{
-		"github.com/anchore":         "scanners belong to promotion",
-		"github.com/sigstore/cosign": "cosign writes papers, in promotion; the webhook reads them through sigstore-go",
-		"k8s.io/kubernetes":          "it is the server that we talk to",
-		"helm.sh":                    "charts are rendered elsewhere",
-		module + "/pkg/promote":      "admission and promotion don't know each other",
-		module + "/test":             "test beds are no part of the product",
+		"github.com/anchore":                "scanners belong to promotion",
+		"github.com/sigstore/cosign/v2/cmd": "cosign's commands write papers, in promotion",
+		"github.com/sigstore/cosign/v3":     "of cosign, old Rekor entries are read by v2, and nothing else is",
+		"k8s.io/kubernetes":                 "it is the server that we talk to",
+		"helm.sh":                           "charts are rendered elsewhere",
+		module + "/pkg/promote":             "admission and promotion don't know each other",
+		module + "/test":                    "test beds are no part of the product",
 	}
 }
 

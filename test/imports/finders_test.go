@@ -120,6 +120,30 @@ func called(importPath string, names ...string) finder {
 	}
 }
 
+// calledBut finds uses of anything else of one package than these names.
+func calledBut(importPath string, names ...string) finder {
+	return func(s source) []string {
+		var out []string
+		for _, f := range s.files {
+			local := localName(f, importPath)
+			if local == "" {
+				continue
+			}
+			ast.Inspect(f.File, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == local && !slices.Contains(names, sel.Sel.Name) {
+					out = append(out, fmt.Sprintf("%s uses %s.%s", f.at(n.Pos()), importPath, sel.Sel.Name))
+				}
+				return true
+			})
+		}
+		return out
+	}
+}
+
 // localName returns the name under which a file imports a package; empty if it doesn't.
 func localName(f file, importPath string) string {
 	for _, spec := range f.Imports {

@@ -69,6 +69,13 @@ func libraryRules() []rule {
 		broken:  importing("pkg/policy", "github.com/sigstore/sigstore-go/pkg/bundle"),
 		kept:    importing("pkg/verify", "github.com/sigstore/sigstore-go/pkg/bundle"),
 	}, {
+		says:    "of cosign, pkg/verify uses what takes one object: its plural functions panic in goroutines of their own on what strangers write",
+		written: "docs/design/0016-old-rekor-entries.md",
+		finds: onlyIn(calledBut("github.com/sigstore/cosign/v2/pkg/cosign", "CheckOpts", "Identity", "SimpleClaimVerifier",
+			"IntotoSubjectClaimVerifier", "VerifyImageSignature", "VerifyBlobAttestation"), "pkg/verify"),
+		broken: sample{"pkg/verify", "package sample\n\nimport \"github.com/sigstore/cosign/v2/pkg/cosign\"\n\nvar _ = cosign.VerifyImageSignatures\n"},
+		kept:   sample{"pkg/verify", "package sample\n\nimport \"github.com/sigstore/cosign/v2/pkg/cosign\"\n\nvar _ = cosign.VerifyImageSignature\n"},
+	}, {
 		says:    "only api, internal/compile, pkg/admission, internal/server, cmd and the test beds know Kubernetes",
 		written: layout,
 		finds:   everywhereBut(imported(kubernetes), "api", "internal/compile", "pkg/admission", "internal/server", "cmd", "test"),
