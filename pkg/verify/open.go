@@ -182,8 +182,17 @@ func (o *opened) byCertificate() (*entity, error) {
 		return nil, errNoCertificate
 	}
 	leaf := *o.leaf // sigstore-go changes what it is given: it takes away that an extension is critical
-	return &entity{o.bundle, bundle.NewCertificate(&leaf)}, nil
+	return &entity{o.bundle, withChain{bundle.NewCertificate(&leaf), o.chain}}, nil
 }
+
+// withChain is a certificate with what else came with it, of which a chain to a trusted root may be built.
+type withChain struct {
+	sgverify.VerificationContent
+	between []*x509.Certificate
+}
+
+// Intermediates implements sgverify.VerificationContent.
+func (c withChain) Intermediates() []*x509.Certificate { return c.between }
 
 // heldKey is what was opened as something signed by the key that is in its certificate.
 func (o *opened) heldKey() (*entity, error) {

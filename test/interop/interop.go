@@ -21,6 +21,9 @@
 //
 // No two fixtures share an image: an answer remembered for one can not be taken
 // for another's.
+//
+// Those are signatures by bare keys. A second set, [Cells], has every kind of
+// signer (keyless, own PKI, with logs and timestamps), and SIGNERS.md lists it.
 package interop
 
 import (
@@ -188,17 +191,7 @@ func PublicKey(tb testing.TB, name string) []byte {
 }
 
 // contents reads the fixture's layout.
-func (f Fixture) contents() (layout.Contents, error) {
-	dir, err := fs.Sub(f.root, path.Join("layouts", f.Name))
-	if err != nil {
-		return layout.Contents{}, err
-	}
-	c, err := layout.Read(dir)
-	if err != nil {
-		return layout.Contents{}, fmt.Errorf("fixture %s: %w", f.Name, err)
-	}
-	return c, nil
-}
+func (f Fixture) contents() (layout.Contents, error) { return read(f.root, f.Name) }
 
 // Push writes the fixture into the registry at base, a URL without a path such
 // as http://127.0.0.1:5000, under f.Repository. Every object keeps its bytes:
@@ -210,8 +203,7 @@ func (f Fixture) Push(ctx context.Context, client *http.Client, base string) err
 	if err != nil {
 		return err
 	}
-	r := layout.Repository{Client: client, Base: base, Name: f.Repository}
-	if err := r.Push(ctx, c); err != nil {
+	if err := push(ctx, client, base, f.Repository, c); err != nil {
 		return fmt.Errorf("fixture %s: %w", f.Name, err)
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/pratique-dev/pratique/test/interop"
 )
 
-// listMark is where the generated part of README.md starts; it goes to the end.
+// listMark is where the generated part of README.md and SIGNERS.md starts; it goes to the end.
 const listMark = "<!-- from here on written by cmd/make -->\n"
 
 // install puts what was made in place of what is in dir.
@@ -24,16 +24,20 @@ func install(dir, out string, fixtures []interop.Fixture) error {
 	if err := copyTree(testdata, out); err != nil {
 		return err
 	}
-	readme := filepath.Join(dir, "README.md")
-	text, err := os.ReadFile(readme)
+	return rewrite(filepath.Join(dir, "README.md"), describe(fixtures))
+}
+
+// rewrite replaces the generated part of a text file.
+func rewrite(file, list string) error {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	head, _, ok := strings.Cut(string(text), listMark)
 	if !ok {
-		return fmt.Errorf("%s has no line %q", readme, listMark)
+		return fmt.Errorf("%s has no line %q", file, listMark)
 	}
-	return os.WriteFile(readme, []byte(head+listMark+describe(fixtures)), 0o644)
+	return os.WriteFile(file, []byte(head+listMark+list), 0o644)
 }
 
 // copyTree copies the files under from into to.

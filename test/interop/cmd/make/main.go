@@ -1,6 +1,7 @@
 // Command make makes the fixtures of test/interop anew: it starts two
 // registries on loopback, pushes small images, has the real cosign programs sign
-// them with fresh keys, and keeps what they pushed. Nothing leaves the machine,
+// them with fresh keys, and keeps what they pushed. The second set is signed with
+// a Sigstore of its own (test/keyless) and a PKI of its own as well. Nothing leaves the machine,
 // and no private key outlives the run. Call it through test/interop/make.sh,
 // which builds the programs first.
 package main
@@ -30,7 +31,11 @@ func run(ctx context.Context) error {
 	cosign3 := flag.String("cosign3", "", "cosign 3.1.3 program")
 	distribution := flag.String("distribution", "", "distribution 3.1.2 registry program")
 	dir := flag.String("dir", "test/interop", "folder of README.md and testdata")
+	set := flag.String("set", "keys", "which fixtures: keys (README.md) or signers (SIGNERS.md)")
 	flag.Parse()
+	if *set != "keys" && *set != "signers" {
+		return fmt.Errorf("-set %q: want keys or signers", *set)
+	}
 
 	scratch, err := os.MkdirTemp("", "interop")
 	if err != nil {
@@ -52,6 +57,12 @@ func run(ctx context.Context) error {
 	defer stop()
 
 	out := filepath.Join(scratch, "testdata")
+	if *set == "signers" {
+		if err := makeCells(ctx, bench, hosts, out); err != nil {
+			return err
+		}
+		return installCells(*dir, out)
+	}
 	fixtures, err := makeAll(ctx, bench, hosts, out)
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type workbench struct {
 	programs map[interop.Tool]string
 	dirs     map[interop.Tool]string
 	home     string
+	env      []string // NAME=VALUE, beside what output sets
 }
 
 func newWorkbench(ctx context.Context, scratch, sbom string, programs map[interop.Tool]string) (*workbench, error) {
@@ -74,6 +75,7 @@ func (w *workbench) output(ctx context.Context, tool interop.Tool, args ...strin
 		"HOME=" + w.home, "DOCKER_CONFIG=" + w.home, "COSIGN_PASSWORD=interop",
 		"HTTPS_PROXY=http://127.0.0.1:1", // nothing listens there: no log, no TUF
 	}
+	cmd.Env = append(cmd.Env, w.env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -132,6 +134,11 @@ func (w *workbench) importKey(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	return w.imported(ctx, name, key)
+}
+
+// imported has both tools import a private key under a name.
+func (w *workbench) imported(ctx context.Context, name string, key any) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
