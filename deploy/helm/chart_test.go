@@ -135,7 +135,7 @@ func TestWhatIsInstalled(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.want["CustomResourceDefinition"] += 2
+			c.want["CustomResourceDefinition"] += 3
 			c.want["ValidatingWebhookConfiguration"]++
 			c.want["ClusterRole"] += 2
 			got := kinds(decode(t, template(t, c.args...)))
