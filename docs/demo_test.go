@@ -11,6 +11,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/pratique-dev/pratique/pkg/admission"
+	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
+	"github.com/pratique-dev/pratique/test/bed"
+	"github.com/pratique-dev/pratique/test/evilregistry"
 )
 
 // leftOut marks in the transcript what was left out.
@@ -98,6 +101,21 @@ func TestTheTranscriptIsTheDemos(t *testing.T) {
 	}
 }
 
+// builtByWorkflow is the demo's policy for what a workflow signs.
+const builtByWorkflow = `apiVersion: pratique.dev/v1alpha1
+kind: TrustRoot
+metadata: {name: demo}
+spec: {sources: [{data: '%s'}]}
+---
+apiVersion: pratique.dev/v1alpha1
+kind: ImagePolicy
+metadata: {name: built, namespace: web}
+spec:
+  images: {include: ["%s/web/**"]}
+  authorities: [{name: ci, keyless: {trustRoot: demo, identities: [{issuer: "%s", subject: "%s"}]}}]
+  require: {signature: {by: [ci]}}
+`
+
 func TestTheTranscriptsRefusalsAreWordedAsTheCodeWordsThem(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -105,6 +123,10 @@ func TestTheTranscriptsRefusalsAreWordedAsTheCodeWordsThem(t *testing.T) {
 	d.wares(t, keys[0])
 	trial := strings.Replace(documents, "namespace: shop", "namespace: trial", 1)
 	trial = withSpec(t, trial, "mode: Warn")
+	sigstore := verifytest.NewSigstore(t)
+	forked := d.reg.Push(t, "web/fork:v1", evilregistry.RandomImage(5))
+	bed.SignKeyless(t, sigstore, bed.Workflow("mallory/web"), forked)
+	keyless := fmt.Sprintf(builtByWorkflow, sigstore.TrustedRoot(t), d.reg.Host(), bed.Workflow("acme/web").Issuer, bed.Workflow("acme/web").Subject)
 	image := func(repository string) string {
 		tag := d.reg.Repo(repository).Tag("v1")
 		desc, err := remote.Get(tag, d.reg.Options()...)
@@ -128,6 +150,7 @@ func TestTheTranscriptsRefusalsAreWordedAsTheCodeWordsThem(t *testing.T) {
 		{"an unsigned ephemeral container", documents, "shop", []admission.Image{in(admission.EphemeralContainers, "debugger-aaaaa", tool)}, true},
 		{"an unsigned image volume", documents, "shop", []admission.Image{in(admission.Containers, "api", api), in(admission.ImageVolumes, "data", tool)}, true},
 		{"a wrongly signed Pod", documents, "shop", []admission.Image{in(admission.Containers, "copy", wrong)}, true},
+		{"keyless, a fork's", keyless, "web", []admission.Image{in(admission.Containers, "fork", forked.String())}, true},
 		{"an unsigned Deployment", documents, "shop", []admission.Image{in(admission.Containers, "tool", tool)}, true},
 		{"a Warn policy", trial, "trial", []admission.Image{in(admission.Containers, "tool", tool)}, false},
 		{"the tag, moved", documents, "shop", []admission.Image{in(admission.Containers, "web2", d.reg.Host()+"/shop/api:v1")}, true},

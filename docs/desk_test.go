@@ -13,6 +13,7 @@ import (
 
 	"github.com/pratique-dev/pratique/internal/compile"
 	"github.com/pratique-dev/pratique/internal/registry"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/admission"
 	"github.com/pratique-dev/pratique/pkg/policy"
 	"github.com/pratique-dev/pratique/pkg/verify"
@@ -31,7 +32,8 @@ func exampleHosts() []string { return []string{exampleHost, "docker.io", "cr.l5d
 type desk struct {
 	reg    *evilregistry.Registry
 	client *registry.Client
-	keys   map[string]papers.Key // by the PEM that stands in the page
+	keys   map[string]papers.Key                                 // by the PEM that stands in the page
+	fetch  func(context.Context, trust.MirrorConfig) trust.State // of the mirrors of TrustRoots; nil: none is asked
 }
 
 func newDesk(t testing.TB) *desk {
@@ -113,6 +115,7 @@ func (d *desk) decide(t testing.TB, documents, namespace string, images ...admis
 func (d *desk) evaluator(t testing.TB, documents, namespace string) *admission.Evaluator {
 	t.Helper()
 	bundle := load(t, documents)
+	bundle.Mirror = d.fetch
 	policies, unresolved := bundle.Set(t.Context(), namespace, policy.UnmatchedAllow)
 	if len(unresolved) > 0 {
 		t.Fatalf("what policies refer to isn't there: %v", unresolved)

@@ -25,6 +25,7 @@ import (
 	"github.com/pratique-dev/pratique/internal/registry"
 	"github.com/pratique-dev/pratique/internal/server"
 	"github.com/pratique-dev/pratique/internal/telemetry"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/admission"
 	"github.com/pratique-dev/pratique/pkg/policy"
 	"github.com/pratique-dev/pratique/pkg/verify"
@@ -137,6 +138,12 @@ func TestTheMetricsAreThoseOfThePage(t *testing.T) {
 	if err := telemetry.ObserveCertificate(&reg, func() time.Time { return time.Time{} }); err != nil {
 		t.Fatal(err)
 	}
+	if err := telemetry.ObserveTrustRoots(&reg, func() []telemetry.TrustRoot { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := telemetry.NewRefreshes(&reg, []string{"updated"}); err != nil {
+		t.Fatal(err)
+	}
 	have := reg.describe(t)
 	if inSource := metricNames(t); !slices.Equal(inSource, slices.Sorted(maps.Keys(have))) {
 		t.Errorf("the source names %v, registered were %v: tell this test of what registers the others", inSource, slices.Sorted(maps.Keys(have)))
@@ -153,7 +160,7 @@ func TestTheMetricsAreThoseOfThePage(t *testing.T) {
 // metricNames returns the names of metrics in the source of the product.
 func metricNames(t testing.TB) []string {
 	t.Helper()
-	name := regexp.MustCompile(`Name:\s+"(pratique_[a-z_]+)"`)
+	name := regexp.MustCompile(`(?:Name:\s+|NewDesc\()"(pratique_[a-z_]+)"`)
 	found := map[string]bool{}
 	for _, dir := range []string{"cmd", "internal", "pkg"} {
 		for _, text := range goFiles(t, dir, func(file string) bool { return !strings.HasSuffix(file, "_test.go") }) {
@@ -275,6 +282,7 @@ func TestTheAuditAnnotationsAreThoseOfThePage(t *testing.T) {
 func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 	t.Parallel()
 	mib := func(n int) string { return fmt.Sprintf("%d MiB", n>>20) }
+	kib := func(n int) string { return fmt.Sprintf("%d KiB", n>>10) }
 	want := map[string]string{
 		"images of one Pod":                  fmt.Sprint(admission.MaxImages),
 		"AdmissionReview":                    mib(server.MaxBody),
@@ -288,8 +296,28 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 		"papers verified for one image":      fmt.Sprint(verify.MaxVerified),
 		"keys of one authority":              fmt.Sprint(verify.MaxKeys),
 		"keys of one policy":                 fmt.Sprint(compile.MaxKeys),
-		"PEM of one authority":               fmt.Sprintf("%d KiB", verify.MaxPolicyPEM>>10),
+		"PEM of one authority":               kib(verify.MaxPolicyPEM),
 		"redirects":                          "5, https only",
+
+		"roots of one authority":                        fmt.Sprint(verify.MaxRoots),
+		"identities of one authority":                   fmt.Sprint(verify.MaxIdentities),
+		"certificates that come with a signature":       fmt.Sprint(verify.MaxChain),
+		"text of those certificates":                    kib(verify.MaxChainPEM),
+		"log entries of one bundle":                     fmt.Sprint(verify.MaxEntries),
+		"signed timestamps of one bundle":               fmt.Sprint(verify.MaxStamps),
+		"body of a log entry":                           kib(verify.MaxEntry),
+		"log entry of a legacy layer":                   kib(verify.MaxLogAnnotation),
+		"timestamp of a legacy layer":                   kib(verify.MaxStampAnnotation),
+		"verifications for one question about an image": fmt.Sprint(verify.MaxChecks),
+		"TrustRoots":               fmt.Sprint(compile.MaxTrustRoots),
+		"sources of one TrustRoot": fmt.Sprint(verify.MaxTrustedRoots),
+		"a trusted root":           kib(trust.MaxTrustedRoot),
+		"TUF mirrors":              fmt.Sprint(trust.MaxMirrors),
+		"a mirror's root.json":     fmt.Sprintf("%d bytes", trust.MaxTUFRoot),
+
+		// which said compares with what the code has
+		"identities of one policy":                "256",
+		"trusted roots of one TrustRoot together": "512 KiB",
 	}
 	got := map[string]string{}
 	for _, row := range readPage(t, "docs/operations.md").section(t, "Bounds").rows(t, "what") {
@@ -297,87 +325,6 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/operations.md, Bounds (-code, +page):\n%s", diff)
-	}
-}
-
-// said are the numbers of the pages that no exported constant has: what the page says, and the line of the source that says it.
-func said() []struct{ page, says, file, source string } {
-	const operations, policies = "docs/operations.md", "docs/policy.md"
-	return []struct{ page, says, file, source string }{
-		{operations, "| what a tag names | 2 s |", "internal/registry/resolve.go", "tagAge = 2 * time.Second"},
-		{operations, "| a Pod's pull secret | 60 s |", "pkg/admission/pullsecrets.go", "secretHold = 60 * time.Second"},
-		{operations, "at most 32 a Pod", "pkg/admission/pullsecrets.go", "maxPullSecrets = 32"},
-		{operations, "read again every 30 s; every 3 s while", "internal/compile/store.go", "rereadAfter = 30 * time.Second"},
-		{operations, "every 3 s while a policy can't be used", "internal/compile/store.go", "retryAfter = 3 * time.Second"},
-		{operations, "read again every minute", "cmd/webhook/services.go", "readRanges = time.Minute"},
-		{operations, "good for ten years", "internal/server/certificate.go", "authorityLife = 10 * 365 * 24 * time.Hour"},
-		{operations, "certificate for 90 days, and is renewed when 30", "internal/server/certificate.go", "leafLife = 90 * 24 * time.Hour"},
-		{operations, "is renewed when 30 of them are left", "internal/server/incluster.go", "clusterLookahead = leafLife / 3"},
-		{operations, "replica takes up the new one within some 10 seconds", "internal/server/incluster.go", "readSecret  = 10 * time.Second"},
-		{operations, "it looks every hour", "internal/server/certdir.go", "checkCertificate = time.Hour"},
-		{operations, "for at most 32 seconds", "internal/server/drain.go", "ShutdownTimeout = MaxTimeout + 2*time.Second"},
-		{operations, "the chart gives it 45", "deploy/helm/pratique/templates/deployment.yaml", "terminationGracePeriodSeconds: 45"},
-		{operations, "keeps a tenth of that back, half a second at least", "internal/server/deadline.go", "minMargin   = 500 * time.Millisecond"},
-		{operations, "5, https only", "internal/registry/redirect.go", "maxRedirects = 5"},
-		{operations, "tried at most three times", "internal/registry/retry.go", "maxRetries = 2"},
-		{operations, "at most 64 requests to one registry", "internal/registry/limits.go", "maxHostRequests = 64"},
-		{operations, "and 512 to all are in flight", "internal/registry/limits.go", "maxRequests = 512"},
-		{operations, "256 MiB of all their bodies", "internal/registry/limits.go", "maxBytes = 256 << 20"},
-		{operations, "a sixteenth of which one registry may hold", "internal/registry/limits.go", "maxHostBytes = maxBytes / 16"},
-		{operations, "a body of up to 64 KiB", "internal/registry/limits.go", "smallBody = 64 << 10"},
-		{operations, "for one image is at most 4 MiB", "internal/registry/list.go", "maxListing = MaxManifest"},
-		{operations, "Each is at most 8 KiB", "pkg/admission/record.go", "maxAnnotation = 8 << 10"},
-		{operations, "| the list of registries | read again every 10 s |", "internal/registry/registries.go", "RegistriesEvery = 10 * time.Second"},
-		{operations, "At most 256 entries", "internal/registry/registries_read.go", "maxRegistryEntries = 256"},
-		{operations, "as the registry's token service; at most 8", "internal/registry/registries_read.go", "maxTokenHosts = 8"},
-		{operations, "and no others; at most 10, 64 KiB", "internal/registry/bundle.go", "maxBundleCertificates = 10"},
-		{operations, "at most 10, 64 KiB", "internal/registry/bundle.go", "maxBundle = 64 << 10"},
-		{operations, "or takes more than 3 seconds", "internal/registry/client.go", "{&t.Mirror, 3 * time.Second}"},
-		{operations, "until 5 min before its end", "internal/registry/grant.go", "tokenMargin = 5 * time.Minute"},
-		{operations, "Secrets of `registries` | 60 s |", "internal/registry/grant.go", "secretHeld = 60 * time.Second"},
-		{operations, "up to 16 MiB of them wait", "internal/telemetry/decisionlog.go", "maxWaiting = 16 << 20"},
-		{operations, "waits 100 ms at most", "internal/telemetry/decisionlog.go", "maxBlock = 100 * time.Millisecond"},
-		{operations, "is not written by then it writes for at most 5 more", "cmd/webhook/wire.go", "flushTimeout = 5 * time.Second"},
-		{operations, "read every 30 s by every replica", "internal/server/registration.go", "readRegistration = 30 * time.Second"},
-		{operations, "At most 64 MiB of requests are in flight", "internal/server/deadline.go", "maxLoad = 64 << 20"},
-		{operations, "Pinning comes before it with 5 seconds", "deploy/helm/pratique/templates/webhooks.yaml", "timeoutSeconds: 5"},
-		{operations, "`pinned` | `PLACE/NAME=", "pkg/admission/pin.go", `put("pinned"`},
-		{operations, "`unresolved` | `PLACE/NAME=", "pkg/admission/pin.go", `put("unresolved"`},
-		{operations, "at `/pin` `pinned`, `unresolved`", "internal/telemetry/telemetry.go", "admission.WebhookPin:       {pinned, unresolved, unjudged}"},
-		{policies, "read by its name alone, never listed, and again every 30 seconds", "internal/compile/store.go", "rereadAfter = 30 * time.Second"},
-		{policies, "it is tried again every 3 seconds", "internal/compile/store.go", "retryAfter = 3 * time.Second"},
-		{policies, "RSA of 2048 to 8192 bits", "pkg/verify/key.go", "maxRSABits = 8192"},
-		{policies, "1 to 256. See", "internal/compile/validate.go", "maxImages      = 256"},
-		{policies, "a written tag must match one, at most 64", "internal/compile/validate.go", "maxTagGlobs    = 64"},
-		{policies, "At most 512 bytes", "internal/compile/validate.go", "maxReason      = 512"},
-		{"docs/verify.md", "ends after two minutes", "cmd/pratique/verify.go", "verifyTimeout = 2 * time.Minute"},
-	}
-}
-
-func TestTheNumbersOnThePagesAreThoseOfTheCode(t *testing.T) {
-	t.Parallel()
-	oneLine := func(text string) string { return strings.Join(strings.Fields(text), " ") }
-	for _, c := range said() {
-		if !strings.Contains(oneLine(readFile(t, c.page)), oneLine(c.says)) {
-			t.Errorf("%s no longer says %q", c.page, c.says)
-		}
-		if !strings.Contains(readFile(t, c.file), c.source) {
-			t.Errorf("%s no longer says %q, on which %s relies: %q", c.file, c.source, c.page, c.says)
-		}
-	}
-	held := readFile(t, "docs/operations.md")
-	for says, is := range map[string]time.Duration{
-		"| evidence that was found | 10 min": verify.ServeFor, "| | to 20 min:": verify.RefreshFor, "| | to 24 h while": verify.KeepFor,
-		`| "nothing found" | 5 s;`: verify.NothingFor,
-	} {
-		amount := regexp.MustCompile(`(\d+) (s|min|h)\b`).FindStringSubmatch(says)
-		want, err := time.ParseDuration(amount[1] + strings.TrimSuffix(amount[2], "in"))
-		if err != nil || want != is || !strings.Contains(held, says) {
-			t.Errorf("docs/operations.md: %q, the code has %s (%v)", says, is, err)
-		}
-	}
-	if verify.DefaultCacheBytes != 256<<20 {
-		t.Errorf("the default of --evidence-cache-bytes is %d", verify.DefaultCacheBytes)
 	}
 }
 

@@ -21,15 +21,18 @@ import (
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/internal/compile"
 	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// The pages whose YAML is policies. A block's info says what it is:
+// The pages whose YAML is policies and TrustRoots. A block's info says what it is:
 //
 //	yaml            whole documents, valid in this version
 //	yaml spec       fields of spec, put into the example first-policy.yaml in place of those of that name
 //	yaml not-yet    a whole document that is refused with exactly "not supported yet"
 //	yaml values     values of the chart
-var policyPages = []string{"README.md", "docs/policy.md", "docs/operations.md", "docs/install.md", "docs/verify.md"}
+//
+// Texts that nobody reads stand there in parentheses: see filled.
+var policyPages = []string{"README.md", "docs/policy.md", "docs/operations.md", "docs/install.md", "docs/verify.md", "docs/trust-roots.md"}
 
 func TestEverySnippetIsWhatItIsMarkedAs(t *testing.T) {
 	t.Parallel()
@@ -40,19 +43,33 @@ func TestEverySnippetIsWhatItIsMarkedAs(t *testing.T) {
 			}
 			t.Run(b.where, func(t *testing.T) {
 				t.Parallel()
+				text := filled(t, b.text())
 				switch {
 				case b.is("yaml", "not-yet"):
-					notYet(t, b.text())
+					notYet(t, text)
 				case b.is("yaml", "spec"):
-					valid(t, withSpec(t, readFile(t, "examples/first-policy.yaml"), b.text()))
+					valid(t, withSpec(t, readFile(t, "examples/first-policy.yaml"), text))
 				case len(b.info) == 1:
-					valid(t, b.text())
+					valid(t, text)
 				default:
 					t.Errorf("marked as %q, which means nothing", b.info)
 				}
 			})
 		}
 	}
+}
+
+// filled puts into a snippet what stands for a text in parentheses.
+func filled(t testing.TB, snippet string) string {
+	t.Helper()
+	example := readFile(t, "examples/private-sigstore.yaml")
+	mirrors := regexp.MustCompile(`\{"signatures":.*\}`).FindString(example)
+	if mirrors == "" {
+		t.Fatal("examples/private-sigstore.yaml has no root.json of a mirror")
+	}
+	return strings.NewReplacer(
+		"(the text of a trusted_root.json)", rootText.FindString(example), "(the text of the mirror's root.json)", mirrors,
+	).Replace(snippet)
 }
 
 // valid makes sure that a document is a policy that this version takes as it is.
@@ -136,7 +153,7 @@ func TestTheFirstPolicyIsTheSameOnEveryPage(t *testing.T) {
 // notYetIn are the fields that this version does nothing with at all: what is below them isn't described yet.
 func notYetIn(field string) bool {
 	return slices.Contains([]string{
-		"authorities[].keyless", "authorities[].certificate", "acceptSummary", "namespaceExceptions",
+		"acceptSummary", "namespaceExceptions",
 		"require.sbom", "require.vulnerabilities", "require.secrets", "require.provenance",
 		"require.tests", "require.approvals", "require.promotion", "require.custom",
 	}, field)
@@ -293,5 +310,44 @@ func TestTheModesAndTagRulesAreTheTypes(t *testing.T) {
 	}}
 	if compiled, _ := (compile.Compiler{}).Compile(t.Context(), obj); compiled.References.Tags != policy.TagsPin || compiled.Mode != policy.Enforce {
 		t.Error("the page says that the defaults are Pin and Enforce, and they aren't")
+	}
+}
+
+// TestTheExtensionsOfFulcioAreNamed: all that an identity may ask for, and no others.
+func TestTheExtensionsOfFulcioAreNamed(t *testing.T) {
+	t.Parallel()
+	known := verify.ExtensionNames()
+	text := strings.Join(readPage(t, "docs/policy.md").section(t, "Keyless").lines, "\n")
+	_, list, _ := strings.Cut(text, "compared exactly:")
+	list, _, _ = strings.Cut(list, "The issuer is no extension")
+	sameLists(t, "docs/policy.md, Keyless", codes(list), known)
+}
+
+// TestPatternsOfIdentitiesAreJudgedAsThePageSays: what is refused, warned of and taken.
+func TestPatternsOfIdentitiesAreJudgedAsThePageSays(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		field, pattern  string
+		refused, warned bool
+	}{
+		{"subjectPattern", ".*", true, false},
+		{"issuerPattern", "https://.+", true, false},
+		{"issuerPattern", `https://github\.com.*`, true, false},
+		{"subjectPattern", ".+@.+", true, false},
+		{"subjectPattern", `https://github\.com/acme.*`, false, true},
+		{"subjectPattern", `[a-z]+@acme\.example`, false, false},
+		{"subjectPattern", `https://github\.com/acme/tools/\.github/workflows/[^/]+\.yaml@refs/tags/v.+`, false, false},
+	} {
+		other := map[string]string{"subjectPattern": "issuer: https://ci.acme.example", "issuerPattern": "subject: x@acme.example"}[c.field]
+		document := withSpec(t, readFile(t, "examples/first-policy.yaml"),
+			"authorities:\n- name: a\n  keyless:\n    identities:\n    - "+other+"\n      "+c.field+": '"+c.pattern+"'\n")
+		raw, err := yaml.YAMLToJSONStrict([]byte(document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems, warnings := compile.Install{Pinning: true}.Check(raw)
+		if len(problems) > 0 != c.refused || len(warnings) > 0 != c.warned {
+			t.Errorf("%s %s: %q, %q", c.field, c.pattern, problems, warnings)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 func TestTheReasonsAreThoseOfThePage(t *testing.T) {
@@ -30,4 +31,18 @@ func TestTheReasonsAreThoseOfThePage(t *testing.T) {
 			t.Errorf("docs/reasons.md: %s: %d lines on what it means, %d cures", reason, means, cure)
 		}
 	}
+}
+
+// TestEveryLackIsOnThePage: what a signature that isn't proved lacks is told in kubectl's message, and people look it up.
+func TestEveryLackIsOnThePage(t *testing.T) {
+	t.Parallel()
+	var listed, have []string
+	_, after, _ := strings.Cut(strings.Join(readPage(t, "docs/reasons.md").section(t, "NoTrustedSignature").lines, "\n"), "after `but` what:")
+	for _, row := range (page{path: "docs/reasons.md", lines: strings.Split(after, "\n")}).rows(t, "it says") {
+		listed = append(listed, plain(row[0]))
+	}
+	for l := verify.LackOther; l <= verify.LackUse; l++ {
+		have = append(have, l.String())
+	}
+	sameLists(t, "docs/reasons.md, NoTrustedSignature", listed, have)
 }
