@@ -159,7 +159,7 @@ func wrap(text string, most int) []string {
 		switch {
 		case line == "":
 			line = word
-		case len(line)+1+len(word) <= most:
+		case line == "-" || len(line)+1+len(word) <= most: // a dash is nothing without what it is for
 			line += " " + word
 		default:
 			if len(lines) == 0 {

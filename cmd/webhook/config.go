@@ -78,7 +78,7 @@ func (c *config) bind(f *flag.FlagSet) {
 	f.BoolVar(&c.provided, "cert-provided", false, "the certificate in --cert-dir is made and renewed by somebody else, such as cert-manager: wait for it and follow it, make none")
 	f.StringVar(&c.metrics, "metrics-bind-address", ":8080", "address of the metrics; 0 turns them off")
 	f.StringVar(&c.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns them off")
-	f.Var(&c.plainHTTP, "plain-http", "registry HOST[:PORT] that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
+	f.Var(&c.plainHTTP, "plain-http", "registry or TUF mirror HOST[:PORT] that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
 	f.StringVar(&c.registries, "registries", "", "YAML `FILE` of how registries are read: credentials, mirrors, CAs; read again when it changes")
 	f.BoolVar(&c.private, "deny-private", false, "connect to no registry at a private address (RFC 1918, RFC 6598, IPv6 unique local) that isn't let through by name")
 	f.BoolVar(&c.pin, "pin", true, "the install has the webhook that rewrites tags to digests; without it, a tag is refused where a policy wants it pinned")
