@@ -60,8 +60,12 @@ func questionOf(f Fetcher, image name.Digest, questions []Question, always bool)
 // when a caller leaves, until the last has. It returns nil if all is known by the time that it begins: who missed what a gathering found,
 // by coming just before it was kept, doesn't make another; unless always.
 func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, questions []Question, always bool) *gathered {
-	types := typesOf(questions)
-	g, err := v.gathers.ask(ctx, questionOf(f, image, questions, always), siteOf(image.RegistryStr()), func(work context.Context) (g *gathered, err error) {
+	types, asked := typesOf(questions), questionOf(f, image, questions, always)
+	flights, site := v.gathers, siteOf(image.RegistryStr())
+	if asked.shelf != (name.Repository{}) {
+		flights, site = v.apart, siteOf(asked.shelf.RegistryStr())+" "+site // both may be what it waits for
+	}
+	g, err := flights.ask(ctx, asked, site, func(work context.Context) (g *gathered, err error) {
 		defer v.recover(func(e error) { err = e })
 		if !always && v.known(f, image, questions) {
 			return nil, nil

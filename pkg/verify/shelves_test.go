@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -246,4 +247,68 @@ func TestRow75_AStatementIsAboutTheImageThatWasAskedFor(t *testing.T) {
 	refused(t, a, image, then(), sign(of("SHA256", image.Hex)), verify.MissOtherSubject)
 	refused(t, a, image, then(), sign(`{"name":"x","digest":{}}`), verify.MissOtherSubject, verify.MissMalformed)
 	verified(t, a, image, then(), sign(of("sha256", other.Hex)+","+of("sha256", image.Hex)))
+}
+
+// shelved is a registry whose papers of every repository elsewhere are in one other.
+type shelved struct {
+	*verifytest.Registry
+	papers verify.Fetcher
+}
+
+func (s shelved) Elsewhere(name.Repository) (verify.Fetcher, error) { return s.papers, nil }
+
+// TestRow106_ARepositoryOfPapersThatHangsLeavesTheImagesRegistryToOthers: who may write policies says where papers are sought. That these
+// places hang takes no turn from others' images of the same registry.
+func TestRow106_ARepositoryOfPapersThatHangsLeavesTheImagesRegistryToOthers(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	slow, well := &hanging{Registry: verifytest.NewRegistry()}, verifytest.NewRegistry()
+	well.Sign(s, image)
+	v := newVerifier(t, verify.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var kept []verify.Authority
+	for i := range verify.MaxShelves {
+		kept = append(kept, keptAt(t, s, fmt.Sprintf("slow%d.example/papers", i)))
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			v.Findings(ctx, shelved{verifytest.NewRegistry(), slow}, at(verifytest.Digest(fmt.Sprint(i))), verify.SignaturesBy(kept...), verify.Held)
+		}()
+	}
+	until(t, "all turns of papers elsewhere are taken", func() bool { _, n, _ := slow.counts(); return n == 512 })
+	if f := one(t, v, well, image, verifytest.Authority(t, "release", s), verify.Held); len(f.Evidence) != 1 {
+		t.Errorf("%+v", f)
+	}
+	cancel()
+	wg.Wait()
+}
+
+func TestRow50_PapersAreSoughtInSoManyRepositories(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	beside, papers := verifytest.NewRegistry(), verifytest.NewRegistry()
+	beside.Sign(s, image)
+	papers.Sign(s, image)
+	kept := []verify.Authority{keptAt(t, s, "")}
+	for i := range verify.MaxShelves {
+		kept = append(kept, keptAt(t, s, fmt.Sprintf("papers%d.example/papers", i)))
+	}
+	for i, f := range newVerifier(t, verify.Options{}).Findings(t.Context(), shelved{beside, papers}, at(image), verify.SignaturesBy(kept...), verify.Held) {
+		if len(f.Evidence) != 1 || len(f.Unanswered) != 0 {
+			t.Errorf("%d: %+v", i, f)
+		}
+	}
+	lists, _ := papers.Counts()
+	kept = append(kept, keptAt(t, s, "onemore.example/papers"))
+	for i, f := range newVerifier(t, verify.Options{}).Findings(t.Context(), shelved{beside, papers}, at(image), verify.SignaturesBy(kept...), verify.Held) {
+		if len(f.Evidence) != 0 || len(f.Unanswered) != 1 || f.Unanswered[0].Kind != verify.TooMany {
+			t.Errorf("%d: %+v", i, f)
+		}
+	}
+	if again, _ := papers.Counts(); again != lists {
+		t.Errorf("%d listings more, though it is refused", again-lists)
+	}
 }

@@ -11,6 +11,9 @@ const (
 	// keeps us waiting, so that all take about 64 MiB. The requests of one rollout are about few images, and a registry is sent fewer
 	// requests at once than the images of its share.
 	maxAtOnce = 1024
+	// maxApart bounds those of them whose papers are kept in another repository. They have turns of their own: a policy's author
+	// chooses that repository, and one that hangs must not keep the image's registry from others.
+	maxApart = 512
 	// maxInLine bounds those that wait for their turn, at some 700 bytes each: what is beyond would be out of time before it.
 	maxInLine = 16 << 10
 	// hostShare is the part of both bounds that one site may take, with all its registries: seven that hang leave room for the others.
