@@ -65,6 +65,7 @@ type Verifier struct {
 	cache    *cache
 	holders  *lru.Cache[holding, Access]
 	gathers  *flights[question, *gathered]
+	apart    *flights[question, *gathered] // of papers that are kept in another repository
 	presents *flights[question, struct{}]
 	// judging bounds the verifications at work to the processors there are: more would only be slower, all of them.
 	judging    chan struct{}
@@ -100,7 +101,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	t := newTurns(maxAtOnce, maxInLine) // one for all: a manifest read takes less than a gathering, and is followed by one where it fails
 	return &Verifier{
 		clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, holders: holders,
-		gathers: newFlights[question, *gathered](t), presents: newFlights[question, struct{}](t),
+		gathers: newFlights[question, *gathered](t), apart: newFlights[question, *gathered](newTurns(maxApart, maxInLine/2)), presents: newFlights[question, struct{}](t),
 		judging: make(chan struct{}, runtime.GOMAXPROCS(0)), refreshes: make(chan struct{}, maxRefreshes),
 	}, nil
 }
@@ -116,6 +117,14 @@ func (v *Verifier) Size() (bytes int64, entries int) { return v.cache.size() }
 // Papers that an authority keeps in another repository are sought there, side by side with the others.
 func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, questions []Question, fresh Freshness) []Findings {
 	shelves := shelvesOf(questions)
+	if len(shelves) > MaxShelves+1 {
+		too := &FetchError{Kind: TooMany, Host: image.RegistryStr(), Err: fmt.Errorf("papers are kept in %d repositories: at most %d", len(shelves), MaxShelves)}
+		out := make([]Findings, len(questions))
+		for i := range out {
+			out[i] = Findings{ListedAt: v.clock(), Unanswered: []*FetchError{too}}
+		}
+		return out
+	}
 	if len(shelves) == 1 && shelves[0].at == (name.Repository{}) {
 		return v.findings(ctx, f, image, questions, fresh)
 	}
@@ -147,6 +156,10 @@ func (v *Verifier) Findings(ctx context.Context, f Fetcher, image name.Digest, q
 	return out
 }
 
+// MaxShelves bounds the repositories, beside the image's own, where the papers of one image are sought: each costs what an image costs, and
+// whoever may write policies decides how many there are.
+const MaxShelves = 16
+
 // shelf is a repository where papers are kept, and which questions are about papers there. The zero Repository is the image's own.
 type shelf struct {
 	at    name.Repository
@@ -161,11 +174,16 @@ func (s shelf) fill(out []Findings, f Findings) {
 
 func shelvesOf(questions []Question) []shelf {
 	var out []shelf
+	known := map[string]int{} // by name; the image's own has none
 	for i, q := range questions {
-		at := q.authority.terms.Repository
-		n := slices.IndexFunc(out, func(s shelf) bool { return s.at.Name() == at.Name() })
-		if n < 0 {
+		at, name := q.authority.terms.Repository, ""
+		if q.authority.terms.elsewhere() {
+			name = at.Name()
+		}
+		n, ok := known[name]
+		if !ok {
 			n = len(out)
+			known[name] = n
 			out = append(out, shelf{at: at})
 		}
 		out[n].which = append(out[n].which, i)
