@@ -75,20 +75,22 @@ func (s *scene) object(text string) *unstructured.Unstructured {
 	return &u
 }
 
-// policies is where a policy is written.
+// policies is where a policy, or a TrustRoot, is written.
 func (s *scene) policies(u *unstructured.Unstructured) dynamic.ResourceInterface {
 	switch u.GetKind() {
 	case "ImagePolicy":
 		return s.objects.Resource(v1alpha1.GroupVersion().WithResource("imagepolicies")).Namespace(u.GetNamespace())
 	case "ClusterImagePolicy":
 		return s.objects.Resource(v1alpha1.GroupVersion().WithResource("clusterimagepolicies"))
+	case "TrustRoot":
+		return s.objects.Resource(v1alpha1.GroupVersion().WithResource("trustroots"))
 	}
 	s.t.Fatalf("%s is no policy", u.GetKind())
 	return nil
 }
 
-// tryPolicy applies a policy and returns what the API server says. A ClusterImagePolicy goes with the test, since it would be there
-// for the other tests.
+// tryPolicy applies a policy or a TrustRoot and returns what the API server says. What is the cluster's goes with the test, since it
+// would be there for the other tests.
 func (s *scene) tryPolicy(text string, values ...with) (*unstructured.Unstructured, error) {
 	s.t.Helper()
 	u := s.object(s.fill(text, values...))
@@ -121,15 +123,10 @@ func (s *scene) waitStatus(u *unstructured.Unstructured, what string, ok func(v1
 	s.t.Helper()
 	var status v1alpha1.PolicyStatus
 	s.eventually("policy "+u.GetName()+" "+what, func() error {
-		now, err := s.policies(u).Get(s.ctx, u.GetName(), metav1.GetOptions{})
+		status = v1alpha1.PolicyStatus{}
+		now, err := s.statusOf(u, &status)
 		if err != nil {
 			return err
-		}
-		status = v1alpha1.PolicyStatus{}
-		if raw, is := now.Object["status"].(map[string]any); is {
-			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &status); err != nil {
-				return err
-			}
 		}
 		if status.ObservedGeneration != now.GetGeneration() || !ok(status) {
 			return fmt.Errorf("generation %d has the status %+v", now.GetGeneration(), status)
@@ -137,6 +134,18 @@ func (s *scene) waitStatus(u *unstructured.Unstructured, what string, ok func(v1
 		return nil
 	})
 	return status
+}
+
+// statusOf reads what is stored of an object, and its status.
+func (s *scene) statusOf(u *unstructured.Unstructured, status any) (*unstructured.Unstructured, error) {
+	now, err := s.policies(u).Get(s.ctx, u.GetName(), metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if raw, is := now.Object["status"].(map[string]any); is {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(raw, status)
+	}
+	return now, err
 }
 
 // ready is the condition Ready of a status.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -86,9 +87,16 @@ func ask(t *testing.T, w *bed.Webhook, r *admissionv1.AdmissionReview) *admissio
 	return answer
 }
 
-// webhook starts a second webhook beside the bed's own, which no API server asks.
+// webhook starts a second webhook beside the bed's own, which no API server asks. Unless told who it is, it reads all that the bed's own
+// reads, and can't be elected to write statuses: tests wait for them to know what the one has read that the API server asks.
 func (s *scene) webhook(o bed.WebhookOptions) *bed.Webhook {
 	s.t.Helper()
+	if o.Kubeconfig == "" {
+		const reader = "second-webhook"
+		s.may(reader, rule("", "*", "get list watch"), rule("pratique.dev", "*", "get list watch"), rule("networking.k8s.io", "*", "get list watch"))
+		o.Kubeconfig = filepath.Join(s.t.TempDir(), "kubeconfig")
+		s.want("making a user", s.bed.Cluster.WriteUserKubeconfig(o.Kubeconfig, reader))
+	}
 	o.Flags = append(o.Flags, "--plain-http", "127.0.0.1")
 	w, err := s.bed.NewWebhook(o)
 	if err != nil {

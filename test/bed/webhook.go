@@ -32,12 +32,14 @@ type WebhookOptions struct {
 	Kubeconfig string
 	// Flags are added to its flags.
 	Flags []string
+	// Env is added to its environment, as NAME=VALUE.
+	Env []string
 }
 
 // Webhook is one process of the webhook, with ports and a directory of its own. It may be started and stopped several times.
 type Webhook struct {
 	binary, dir           string
-	flags                 []string
+	flags, env            []string
 	port, metrics, probes int
 
 	mu    sync.Mutex
@@ -48,7 +50,7 @@ type Webhook struct {
 // NewWebhook prepares a webhook that reads the Bed's cluster. It isn't started, and nobody asks it; who makes one besides the
 // Bed's own stops it.
 func (b *Bed) NewWebhook(o WebhookOptions) (*Webhook, error) {
-	w := &Webhook{binary: b.options.Webhook, dir: filepath.Join(b.Dir, o.Name)}
+	w := &Webhook{binary: b.options.Webhook, dir: filepath.Join(b.Dir, o.Name), env: o.Env}
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -104,6 +106,7 @@ func (w *Webhook) Start() error {
 	}
 	cmd := exec.Command(w.binary, w.flags...) // outlives the context of the start
 	cmd.Stdout, cmd.Stderr = logs[0], logs[1]
+	cmd.Env = append(os.Environ(), w.env...)
 	cmd.SysProcAttr = withParent()
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {

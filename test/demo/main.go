@@ -32,7 +32,7 @@ func main() {
 func run(ctx context.Context, keep bool) (err error) {
 	begin := time.Now()
 	fmt.Println("Pratique decides which container images may run. This starts a Kubernetes API server, a registry and the")
-	fmt.Println("webhook on loopback, signs an image, leaves another unsigned, and lets kubectl tell what happens (about 20 s")
+	fmt.Println("webhook on loopback, signs images, leaves one unsigned, and lets kubectl tell what happens (about 20 s")
 	fmt.Println("once the API server is built). Nothing outside this directory's bin/ and a temporary one is touched.")
 	s := &show{ctx: ctx, begin: begin}
 	s.bed, err = bed.Start(ctx, bed.Options{Say: s.step})

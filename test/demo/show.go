@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
 	"github.com/pratique-dev/pratique/test/bed"
 	"github.com/pratique-dev/pratique/test/evilregistry"
 	"github.com/pratique-dev/pratique/test/evilregistry/papers"
@@ -25,7 +26,8 @@ type show struct {
 	bed   *bed.Bed
 
 	release, stranger papers.Key
-	good, bad, wrong  name.Digest
+	good, bad, wrong  name.Digest // of shop, which trusts a key
+	built, forked     name.Digest // of web, which trusts a workflow
 }
 
 // maker makes test images and signatures outside a test: what fails there ends the demo.
@@ -61,6 +63,32 @@ spec:
 `, namespace, mode, host, indent(pem, "        "))
 }
 
+// keylessPolicy is the demo's policy for the namespace web, and the TrustRoot that it goes by.
+func keylessPolicy(host, trustedRoot, issuer, subject string) string {
+	return fmt.Sprintf(`apiVersion: pratique.dev/v1alpha1
+kind: TrustRoot
+metadata: {name: demo}
+spec:
+  sources:
+  - data: '%s'
+---
+apiVersion: pratique.dev/v1alpha1
+kind: ImagePolicy
+metadata: {name: built, namespace: web}
+spec:
+  images: {include: ["%s/web/**"]}
+  authorities:
+  - name: ci
+    keyless:
+      trustRoot: demo
+      identities:
+      - issuer: %s
+        subject: %s
+  require:
+    signature: {by: [ci]}
+`, strings.ReplaceAll(trustedRoot, "'", "''"), host, issuer, subject)
+}
+
 func indent(text, by string) string {
 	return by + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+by)
 }
@@ -72,7 +100,7 @@ func (s *show) prepare() (err error) {
 			err = fmt.Errorf("preparing: %v", p)
 		}
 	}()
-	s.step("push three images: one signed by release, one by a stranger, one by nobody")
+	s.step("push images: signed with a key, signed by a workflow without one, not signed")
 	m, reg := maker{}, s.bed.Registry
 	s.release, s.stranger = papers.NewKey(m, papers.P256), papers.NewKey(m, papers.P256)
 	s.good = reg.Push(m, "shop/api:v1", evilregistry.RandomImage(1))
@@ -80,24 +108,31 @@ func (s *show) prepare() (err error) {
 	s.wrong = reg.Push(m, "shop/copy:v1", evilregistry.RandomImage(3))
 	papers.SignBundle(m, s.good, s.release)
 	papers.SignBundle(m, s.wrong, s.stranger)
+	sigstore, ours := verifytest.NewSigstore(m), bed.Workflow("acme/web")
+	s.built = reg.Push(m, "web/site:v1", evilregistry.RandomImage(4))
+	s.forked = reg.Push(m, "web/fork:v1", evilregistry.RandomImage(5))
+	bed.SignKeyless(m, sigstore, ours, s.built)
+	bed.SignKeyless(m, sigstore, bed.Workflow("mallory/web"), s.forked)
 	fmt.Printf("  %s  signed by release\n  %s  signed by a stranger\n  %s  not signed\n", s.good, s.wrong, s.bad)
+	fmt.Printf("  %s  keyless, by the workflow of acme/web\n  %s  keyless, by the same workflow of a fork\n", s.built, s.forked)
 
-	s.step("two namespaces, each with a policy: images must be signed by release")
+	s.step("a policy for each namespace: shop and trial trust release, web the workflow of acme/web")
+	policies := keylessPolicy(reg.Host(), string(sigstore.TrustedRoot(m)), ours.Issuer, ours.Subject)
 	for _, ns := range []struct{ name, mode string }{{"shop", "Enforce"}, {"trial", "Warn"}} {
-		if err := s.bed.Cluster.CreateNamespace(s.ctx, ns.name, nil); err != nil {
+		policies += "---\n" + policyOf(ns.name, ns.mode, reg.Host(), string(s.release.PublicPEM))
+	}
+	for _, ns := range []string{"shop", "trial", "web"} {
+		if err := s.bed.Cluster.CreateNamespace(s.ctx, ns, nil); err != nil {
 			return err
 		}
-		if err := s.bed.Apply(s.ctx, policyOf(ns.name, ns.mode, reg.Host(), string(s.release.PublicPEM))); err != nil {
-			return err
-		}
 	}
-	if _, _, err := s.bed.Cluster.Kubectl(s.ctx, "wait", "--for=condition=Ready", "imagepolicy/signed", "-n", "shop", "--timeout=30s"); err != nil {
+	if err := s.bed.Apply(s.ctx, policies); err != nil {
 		return err
 	}
-	if _, _, err := s.bed.Cluster.Kubectl(s.ctx, "wait", "--for=condition=Ready", "imagepolicy/signed", "-n", "trial", "--timeout=30s"); err != nil {
+	if _, _, err := s.bed.Cluster.Kubectl(s.ctx, "wait", "--for=condition=Ready", "imagepolicies", "--all", "-A", "--timeout=30s"); err != nil {
 		return err
 	}
-	return s.kubectl(true, []string{"shop", "True"}, "get", "imagepolicies", "-A")
+	return s.kubectl(true, []string{"shop", "web", "True"}, "get", "imagepolicies", "-A")
 }
 
 // kubectl runs and shows kubectl, and checks how it ended and that it said what it should.
@@ -159,6 +194,12 @@ func (s *show) tell() error {
 		}},
 		{"a wrongly signed Pod is refused, with the nearest miss", func() error {
 			return s.kubectl(false, []string{"none by release; nearest: key SHA256:"}, "-n", "shop", "run", "copy", "--image="+by(s.wrong))
+		}},
+		{"keyless: a Pod of what the workflow of acme/web signed is created, with no Sigstore up that could be asked", func() error {
+			return s.kubectl(true, []string{"created"}, "-n", "web", "run", "site", "--image="+by(s.built))
+		}},
+		{"keyless: a Pod of what a fork's workflow signed is refused, and kubectl says whose it is", func() error {
+			return s.kubectl(false, []string{"NoTrustedSignature", "none by ci; nearest: https://github.com/mallory/web/"}, "-n", "web", "run", "fork", "--image="+by(s.forked))
 		}},
 		{"the tag of a signed image is pinned to the digest that was checked", s.pin},
 		{"the tag is moved to an unsigned image: a new Pod is refused", s.move},
@@ -244,6 +285,8 @@ func (s *show) play() error {
 	fmt.Printf("  export KUBECONFIG=%s\n  export PATH=%s/bin/k8s:$PATH\n", s.bed.Cluster.Kubeconfig(), mustGetwd())
 	fmt.Printf("  kubectl -n shop run api --image=%s   # signed by release\n", s.good)
 	fmt.Printf("  kubectl -n shop run tool --image=%s  # not signed\n", s.bad)
+	fmt.Printf("  kubectl -n web run site --image=%s   # signed keyless by the workflow of acme/web\n", s.built)
+	fmt.Printf("  kubectl -n web run fork --image=%s   # by the workflow of a fork\n", s.forked)
 	fmt.Printf("  bin/pratique verify -n shop --plain-http %s %s\n", s.bed.Registry.Host(), s.bad)
 	fmt.Printf("  decisions: %s\n", s.bed.DecisionLog())
 	<-s.ctx.Done()

@@ -60,10 +60,15 @@ func (s *stage) uninstall(t *testing.T) {
 	s.kubectl(t, "-n", shop, "wait", "--for=condition=Ready", "pod/intruder", "--timeout=60s")
 	s.kubectl(t, "-n", shop, "rollout", "status", "deployment/intruder", "--timeout=60s")
 	s.eventually(t, "the loop gets unsigned Pods in again", s.loop.admits)
-	kept := s.kubectl(t, "get", "crds,imagepolicies,clusterimagepolicies", "-A", "-o", "name")
-	for _, want := range []string{
-		"/imagepolicies.pratique.dev\n", "/clusterimagepolicies.pratique.dev\n", "imagepolicy.pratique.dev/signed\n", "clusterimagepolicy.pratique.dev/e2e-signed\n",
-	} {
+	kept := s.kubectl(t, "get", "crds,imagepolicies,clusterimagepolicies,trustroots", "-A", "-o", "name")
+	wants := []string{
+		"/imagepolicies.pratique.dev\n", "/clusterimagepolicies.pratique.dev\n", "/trustroots.pratique.dev\n",
+		"imagepolicy.pratique.dev/signed\n", "clusterimagepolicy.pratique.dev/e2e-signed\n",
+	}
+	if s.trusted {
+		wants = append(wants, "trustroot.pratique.dev/"+ci+"\n", "imagepolicy.pratique.dev/built\n")
+	}
+	for _, want := range wants {
 		if !strings.Contains(kept, want) {
 			t.Errorf("%s is gone", strings.TrimSpace(want))
 		}

@@ -27,6 +27,7 @@ func TestOnARealNode(t *testing.T) {
 		{"a private image runs with a pull secret and is refused without", (*stage).privateImages, false},
 		{"a moved tag is refused and what runs stays on its digest", (*stage).movedTag, false},
 		{"kubectl debug runs a signed image and not an unsigned one", (*stage).debug, false},
+		{"what real clients signed without a key runs when Sigstore is gone, and a fork's is refused", (*stage).keyless, false},
 		{"all webhook Pods deleted at once come back by themselves", (*stage).allPodsDeleted, false},
 		{"with no webhook the cluster goes on and new Pods wait", (*stage).scaledToZero, false},
 		{"an upgrade keeps nobody out", (*stage).upgrade, false},

@@ -47,6 +47,9 @@ spec:
     metadata: {labels: {app: work}}
     spec: {restartPolicy: Never, containers: [{name: work, image: "%s"}]}
 `, shop, s.ref(tool)))
+	s.eventually(t, "the Job has its Pod", func() error { // kubectl wait doesn't wait for what isn't there
+		return contains(s.look(t, "-n", shop, "get", "pods", "-l", "app=work", "-o", "name"), "pod/work-")
+	})
 	s.kubectl(t, "-n", shop, "wait", "--for=condition=Ready", "pod", "-l", "app=work", "--timeout=60s")
 
 	s.loop.enter("scaled to 0", shut)

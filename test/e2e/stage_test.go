@@ -43,6 +43,7 @@ type stage struct {
 	images  *builder
 	release papers.Key
 	loop    *loop
+	trusted bool // the cluster has a TrustRoot
 }
 
 // openStage reads what the script run has set up, and starts the registry. It fails where the cluster has Pratique already: the
@@ -105,8 +106,8 @@ func (s *stage) clear(t *testing.T) {
 	s.exec(ctx, "", s.kubectlFile, "-n", shop, "patch", "pod", "held", "--type=json", "-p", noFinalizers) // else it keeps its namespace
 	for _, command := range [][]string{
 		{s.helmFile, "uninstall", release, "-n", system, "--ignore-not-found", "--wait"},
-		{s.kubectlFile, "delete", "namespace", shop, stall, till, system, "--ignore-not-found", "--timeout=90s"},
-		{s.kubectlFile, "delete", "crd", "imagepolicies.pratique.dev", "clusterimagepolicies.pratique.dev", "--ignore-not-found"},
+		{s.kubectlFile, "delete", "namespace", shop, stall, till, ci, system, "--ignore-not-found", "--timeout=90s"},
+		{s.kubectlFile, "delete", "crd", "imagepolicies.pratique.dev", "clusterimagepolicies.pratique.dev", "trustroots.pratique.dev", "--ignore-not-found"},
 		{s.kubectlFile, "delete", "clusterrole,clusterrolebinding", "e2e-labeller", "--ignore-not-found"},
 		{s.kubectlFile, "-n", "kube-system", "delete", "pod", "e2e-system", "--ignore-not-found", "--timeout=60s"},
 	} {
