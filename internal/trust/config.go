@@ -156,9 +156,11 @@ func checkTUFRoot(text []byte) (err error) {
 
 // Options are what all mirrors of a process share.
 type Options struct {
-	// Transport makes the connections; nil is one that this package makes. The webhook gives one that judges addresses.
+	// Transport makes the connections; nil, as in the webhook and the CLI, is one that asks by way of the environment's
+	// proxies, and connects to no link-local address, nor ever to a cloud's metadata.
 	Transport http.RoundTripper
-	// PlainHTTP names hosts, as HOST or HOST:PORT, that may be asked by plain http. Without a port, every port.
+	// PlainHTTP names hosts, as HOST or HOST:PORT, that may be asked by plain http. Without a port, every port. They may be
+	// link-local.
 	PlainHTTP []string
 	// Clock tells the time that expiries are judged by; nil is time.Now.
 	Clock func() time.Time

@@ -14,13 +14,15 @@
 //
 //	fetch.go    https, one host, few redirects, no compression, a bound on every body and on all of them, a deadline
 //	refresh.go  one refresh, from the newest root known; metadata older than what was seen before are refused
-//	mirror.go   a failed refresh changes nothing; the last good text counts until the first of its metadata expires
+//	dial.go     no link-local address is connected to, nor ever a cloud's metadata
+//	mirror.go   the last good text counts until the first of its metadata expires, whatever later refreshes come to
+//	newroot.go  but for a newer root: by that alone a failed refresh ends or shortens it
 //	keeper.go   who is followed; rest.go: and when they are asked again
 //
 // The last good root and the versions seen are held in memory only, since the root file system is read-only. What a
 // mirror showed to a process that is gone is therefore not known to the next one: for the first refresh the pinned root
 // and the metadata's own expiry are the guard, as the specification has it for a client without a cache.
 //
-// No text is served past its expiry. There is no way round: a mirror that is down for longer than its metadata last
-// refuses what depends on it, and State.Err says so and what to do.
+// No text is served past its expiry, nor by keys that the newest root known has struck off. There is no way round: a mirror
+// that is down for longer than its metadata last refuses what depends on it, and State.Err says so and what to do.
 package trust

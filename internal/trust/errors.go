@@ -29,12 +29,15 @@ var (
 	ErrNotFetched = errors.New("the mirror was not asked yet")
 	// ErrExpired is why a trusted root that was fetched is no longer served.
 	ErrExpired = errors.New("the trusted root is no longer good")
+	// ErrReplaced is why a trusted root that was fetched and hasn't expired is no longer served.
+	ErrReplaced = errors.New("the mirror's keys were replaced, and nothing signed by the new ones was shown")
 )
 
 // The cures, by what failed.
 const (
 	cureUnreachable = "see that this machine may reach it: DNS, proxy, network policy, its certificate authority"
 	cureRefused     = "have whoever keeps the mirror see to it"
+	cureReplaced    = "the mirror is asked again within minutes; if this lasts, have whoever keeps it publish what the new keys signed"
 )
 
 // MirrorError is why a refresh failed.
@@ -63,4 +66,10 @@ func expired(url string, by expiry, last error) error {
 		return fmt.Errorf("%w; nothing newer was had since: %w", err, last)
 	}
 	return fmt.Errorf("%w; the mirror is asked again soon", err)
+}
+
+// err words why a text is no longer served: which root says so, of whose keys, and why there is nothing by the new ones.
+func (u *unvouched) err(url string, last error) error {
+	return fmt.Errorf("%w: root.json version %d of mirror %s names other keys for %s than signed what was held; %s; the last try: %w",
+		ErrReplaced, u.root, url, u.role+".json", cureReplaced, last)
 }

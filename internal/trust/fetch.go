@@ -182,11 +182,12 @@ func address(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// newTransport is for those who give none. Refreshes are hours apart: nothing is kept open for the next.
-func newTransport() http.RoundTripper {
+// newTransport is for those who give none; plain are the hosts that may be asked by plain http. Refreshes are hours apart:
+// nothing is kept open for the next.
+func newTransport(plain hosts) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: requestTimeout}).DialContext,
+		DialContext:            guardedDial(plain),
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    requestTimeout,
 		ResponseHeaderTimeout:  requestTimeout,
@@ -198,8 +199,5 @@ func newTransport() http.RoundTripper {
 
 // newClient returns a client that follows redirects by the rule above and keeps no cookies.
 func newClient(transport http.RoundTripper) *http.Client {
-	if transport == nil {
-		transport = newTransport()
-	}
 	return &http.Client{Transport: transport, CheckRedirect: followRedirect}
 }

@@ -16,22 +16,29 @@ func TestPauses(t *testing.T) {
 	for name, c := range map[string]struct {
 		every    time.Duration
 		failures int
+		unserved bool
 		luck     float64
 		want     time.Duration
 	}{
-		"a success waits for the period":              {day, 0, 0, day},
-		"replicas drift apart by up to a tenth":       {day, 0, 1, day - day/10},
-		"one failure waits a minute":                  {day, 1, 0, time.Minute},
-		"and up to a quarter more":                    {day, 1, 1, 75 * time.Second},
-		"the third waits four minutes":                {day, 3, 0, 4 * time.Minute},
-		"the pause ends at the period":                {day, 30, 0, day},
-		"and drifts apart there too":                  {day, 30, 1, day - day/10},
-		"no number of failures overflows":             {day, 1 << 40, 0, day},
-		"a short period is never exceeded by retries": {time.Minute, 3, 0, time.Minute},
+		"a success waits for the period":              {day, 0, false, 0, day},
+		"replicas drift apart by up to a tenth":       {day, 0, false, 1, day - day/10},
+		"one failure waits a minute":                  {day, 1, false, 0, time.Minute},
+		"and up to a quarter more":                    {day, 1, false, 1, 75 * time.Second},
+		"the third waits four minutes":                {day, 3, false, 0, 4 * time.Minute},
+		"the pause ends at the period":                {day, 30, false, 0, day},
+		"and drifts apart there too":                  {day, 30, false, 1, day - day/10},
+		"no number of failures overflows":             {day, 1 << 40, false, 0, day},
+		"a short period is never exceeded by retries": {time.Minute, 3, false, 0, time.Minute},
+		"with nothing served it is a minute":          {day, 0, true, 0, time.Minute},
+		"and so after one failure":                    {day, 1, true, 0, time.Minute},
+		"and doubles":                                 {day, 5, true, 0, 16 * time.Minute},
+		"but no further, whatever came before":        {day, 1 << 40, true, 0, 16 * time.Minute},
+		"and no more than a quarter longer":           {day, 30, true, 1, 20 * time.Minute},
+		"nor longer than a period that is short":      {2 * time.Minute, 30, true, 0, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := pause(c.every, c.failures, c.luck); got != c.want {
+			if got := pause(c.every, c.failures, !c.unserved, c.luck); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})

@@ -38,11 +38,12 @@ type entry struct {
 
 // NewKeeper returns a Keeper that follows nothing yet. An error is the Options' PlainHTTP.
 func NewKeeper(o Options) (*Keeper, error) {
-	if _, err := parseHosts(o.PlainHTTP); err != nil {
+	plain, err := parseHosts(o.PlainHTTP)
+	if err != nil {
 		return nil, err
 	}
 	if o.Transport == nil {
-		o.Transport = newTransport()
+		o.Transport = newTransport(plain)
 	}
 	return &Keeper{
 		options: o.withDefaults(), changed: make(chan struct{}, 1), ended: make(chan struct{}),

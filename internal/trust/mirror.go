@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -21,7 +22,8 @@ type State struct {
 	FetchedAt time.Time
 	// CheckedAt is when the mirror last vouched for it; zero before the first good refresh.
 	CheckedAt time.Time
-	// Expires is when the first of the metadata that vouch for it does; zero before the first good refresh.
+	// Expires is when the first of the metadata that vouch for it does, or when a newer root, learnt by a refresh that then
+	// failed, took that away or will; zero before the first good refresh.
 	Expires time.Time
 	// Err is why the last refresh failed, or why nothing is served. Beside a TrustedRoot it tells that this one is kept.
 	Err error
@@ -35,6 +37,7 @@ type good struct {
 	fetchedAt time.Time
 	checkedAt time.Time
 	expires   expiry
+	unvouched *unvouched // nil while it may be served until it expires
 }
 
 // Mirror is one TUF repository of which one target is wanted. It is safe for concurrent use. Everything is in memory.
@@ -66,6 +69,9 @@ func NewMirror(c MirrorConfig, o Options) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Transport == nil {
+		o.Transport = newTransport(plain)
+	}
 	return &Mirror{
 		config: c, base: base, options: o.withDefaults(), client: newClient(o.Transport), turn: make(chan struct{}, 1),
 		root: slices.Clone(c.Root), err: ErrNotFetched,
@@ -73,8 +79,9 @@ func NewMirror(c MirrorConfig, o Options) (*Mirror, error) {
 }
 
 // Refresh asks the mirror once, within two minutes and the context's deadline. Refreshes of one Mirror wait for each
-// other. A failure is a *MirrorError, or the context's own where that ended before the mirror was asked; it leaves what
-// State serves as it was, and the newest root of the chain is kept even so.
+// other. A failure is a *MirrorError, or the context's own where that ended before the mirror was asked; the newest
+// root of the chain is kept even so. What State serves stays as it was, unless that root doesn't vouch for it any longer:
+// then nothing is served until the next good refresh.
 func (m *Mirror) Refresh(ctx context.Context) error {
 	select {
 	case m.turn <- struct{}{}:
@@ -110,8 +117,12 @@ func (m *Mirror) refresher(ctx context.Context) *refresher {
 func (m *Mirror) settle(ctx context.Context, r *refresher, o *offer, newest []byte, err error) (Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	learnt := !bytes.Equal(newest, m.root)
 	m.root = newest
 	if err != nil {
+		if learnt && m.last != nil {
+			m.last = m.last.under(newest, r.now)
+		}
 		result := classify(ctx, err)
 		m.err = &MirrorError{URL: m.config.URL, Result: result, Err: err}
 		return result, m.err
@@ -136,11 +147,12 @@ func (m *Mirror) settle(ctx context.Context, r *refresher, o *offer, newest []by
 // again is the same outcome, vouched for once more under a root that may be newer.
 func (g *good) again(root *metadata.Metadata[metadata.RootType], now time.Time) *good {
 	next := *g
-	next.checkedAt, next.expires = now, firstExpiry(root, &g.seen)
+	next.checkedAt, next.expires, next.unvouched = now, firstExpiry(root, &g.seen), nil
 	return &next
 }
 
-// State tells what is known, judged by the Clock at this moment: a text whose metadata have expired is not in it.
+// State tells what is known, judged by the Clock at this moment: a text whose metadata have expired is not in it, nor one
+// that the newest root known doesn't vouch for.
 func (m *Mirror) State() State {
 	now := m.options.Clock()
 	m.mu.Lock()
@@ -150,6 +162,10 @@ func (m *Mirror) State() State {
 		return State{Err: m.err}
 	}
 	s := State{Digest: g.digest, FetchedAt: g.fetchedAt, CheckedAt: g.checkedAt, Expires: g.expires.at, Err: m.err}
+	if g.unvouched != nil {
+		s.Err = g.unvouched.err(m.config.URL, m.err)
+		return s
+	}
 	if now.After(g.expires.at) {
 		s.Err = expired(m.config.URL, g.expires, m.err)
 		return s

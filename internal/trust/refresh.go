@@ -51,26 +51,32 @@ type refresher struct {
 // refresh returns what the mirror offers. newest is the newest root.json of the chain, also where the rest failed: it
 // was signed by the one before (TUF specification 5.3.8 keeps it at once), so that nobody can lead us back behind it.
 func (r *refresher) refresh(onPanic func(any, []byte)) (o *offer, newest []byte, err error) {
-	newest = r.known
+	var u *updater.Updater
 	defer func() {
 		if p := recover(); p != nil {
 			onPanic(p, debug.Stack())
 			o, err = nil, refuse("its metadata crashed the parser: %v", p)
 		}
+		newest = r.newest(u)
 	}()
-	u, err := r.updater()
-	if err != nil {
-		return nil, newest, err
+	if u, err = r.updater(); err != nil {
+		return nil, nil, err
 	}
-	err = u.Refresh()
-	set := u.GetTrustedMetadataSet()
-	if text, ok := r.files.roots[set.Root.Signed.Version]; ok {
-		newest = text
+	if err = u.Refresh(); err != nil {
+		return nil, nil, err
 	}
-	if err != nil {
-		return nil, newest, err
+	o, err = r.offered(u)
+	return o, nil, err
+}
+
+// newest is the text of the newest root that go-tuf has verified.
+func (r *refresher) newest(u *updater.Updater) []byte {
+	if u != nil {
+		if text, ok := r.files.roots[u.GetTrustedMetadataSet().Root.Signed.Version]; ok {
+			return text
+		}
 	}
-	return r.offered(u, set, newest)
+	return r.known
 }
 
 // updater is go-tuf's client workflow, over our fetcher, from the newest root known, at the time that we are told.
@@ -99,24 +105,24 @@ func (r *refresher) updater() (*updater.Updater, error) {
 }
 
 // offered reads the target from metadata that are verified.
-func (r *refresher) offered(u *updater.Updater, set trustedmetadata.TrustedMetadata, newest []byte) (*offer, []byte, error) {
-	if err := r.rolledBack(set); err != nil {
-		return nil, newest, err
+func (r *refresher) offered(u *updater.Updater) (*offer, error) {
+	if err := r.rolledBack(u.GetTrustedMetadataSet()); err != nil {
+		return nil, err
 	}
 	info, err := u.GetTargetInfo(r.config.Target)
 	if err != nil {
-		return nil, newest, err
+		return nil, err
 	}
 	text, err := r.target(u, info)
 	if err != nil {
-		return nil, newest, err
+		return nil, err
 	}
-	set = u.GetTrustedMetadataSet()
+	set := u.GetTrustedMetadataSet()
 	return &offer{
 		root: set.Root,
 		seen: seen{timestamp: set.Timestamp, snapshot: set.Snapshot, targets: set.Targets},
 		text: text,
-	}, newest, nil
+	}, nil
 }
 
 // target returns the text that the metadata describe: the one held, if that is it.
@@ -174,9 +180,10 @@ func (s *seen) counts(root *metadata.Metadata[metadata.RootType]) bool {
 }
 
 // repeats tells whether a timestamp is the one seen before. Then all that it leads to is too, and anything else under
-// the same number is not taken (TUF specification 5.4.3.1).
+// the same number is not taken (TUF specification 5.4.3.1). With the targets' keys replaced what was seen vouches for
+// nothing any longer, whatever its timestamp is, and what is offered is taken in its stead.
 func (s *seen) repeats(root *metadata.Metadata[metadata.RootType], now *metadata.Metadata[metadata.TimestampType]) bool {
-	return s.counts(root) && s.timestamp.Signed.Version == now.Signed.Version
+	return s != nil && s.strange(root) == "" && s.timestamp.Signed.Version == now.Signed.Version
 }
 
 // firstExpiry tells which of the metadata expires first.

@@ -8,8 +8,12 @@ import (
 )
 
 const (
-	// firstRetry is the pause after one failure; each further one doubles it, up to the mirror's own period.
+	// firstRetry is the pause after one failure; each further one doubles it, up to the mirror's own period. It is also the
+	// pause after the failure by which a text ceased to be served, however many came before.
 	firstRetry = time.Minute
+	// lastRetry bounds the pause while nothing is served, before up to a quarter of it is added: an outage outlasts its cause
+	// by 20 minutes at most, and a static site doesn't mind being asked so often.
+	lastRetry = 16 * time.Minute
 	// lastShare is the share of the time until the expiry of what is served that a pause may take: half, so that a
 	// mirror which signs for a day and is asked once a day is asked in time, and again, and again, before it is too late.
 	lastShare = 2
@@ -30,17 +34,15 @@ func (k *Keeper) follow(ctx context.Context, e *entry) {
 	}()
 	failures := 0
 	for ctx.Err() == nil {
-		if k.once(ctx, e) {
-			failures = 0
-		} else {
-			failures++
-		}
+		failures = k.once(ctx, e, failures)
 		k.rest(ctx, e, failures)
 	}
 }
 
-// once makes one refresh and tells whether it went well. Who asks is told of a change.
-func (k *Keeper) once(ctx context.Context, e *entry) (ok bool) {
+// once makes one refresh, and counts on from the failures before it: none after a success, and anew where this one has
+// ended what was served. Who asks is told of a change.
+func (k *Keeper) once(ctx context.Context, e *entry, failures int) (now int) {
+	now = failures + 1
 	defer func() {
 		if r := recover(); r != nil {
 			k.options.OnPanic(r, debug.Stack())
@@ -50,12 +52,19 @@ func (k *Keeper) once(ctx context.Context, e *entry) (ok bool) {
 	defer e.firstEnded(ctx)
 	err := e.mirror.Refresh(ctx)
 	if ctx.Err() != nil {
-		return false // whatever it was, nobody is to act on it
+		return now // whatever it was, nobody is to act on it
 	}
-	if after := e.mirror.State(); !after.same(before) {
+	after := e.mirror.State()
+	if !after.same(before) {
 		k.guarded(func() { k.options.OnChange(e.config) })
 	}
-	return err == nil
+	switch {
+	case err == nil:
+		return 0
+	case before.TrustedRoot != nil && after.TrustedRoot == nil:
+		return 1
+	}
+	return now
 }
 
 // firstEnded lets go those who wait for the first refresh, unless it was broken off. follow alone calls it.
@@ -75,11 +84,11 @@ func (k *Keeper) rest(ctx context.Context, e *entry, failures int) {
 	for {
 		now := k.options.Clock()
 		s := e.mirror.State()
-		left := time.Duration(-1)
-		if s.TrustedRoot != nil {
+		served, left := s.TrustedRoot != nil, time.Duration(-1)
+		if served {
 			left = s.Expires.Sub(now)
 		}
-		wait := pause(time.Duration(e.every.Load()), failures, luck) - now.Sub(began)
+		wait := pause(time.Duration(e.every.Load()), failures, served, luck) - now.Sub(began)
 		if left >= 0 {
 			wait = min(wait, max(left/lastShare, MinRefresh))
 		}
@@ -115,13 +124,17 @@ func (k *Keeper) sleep(ctx context.Context, e *entry, wait, left time.Duration) 
 }
 
 // pause is how long to wait after a refresh: the period, less up to a tenth, so that replicas don't ask in step; after
-// failures a minute, doubled with each, and up to a quarter more, but never longer than that. luck is in [0, 1).
-func pause(every time.Duration, failures int, luck float64) time.Duration {
+// failures, or where nothing is served, a minute, doubled with each, and up to a quarter more, but never longer than that;
+// while nothing is served the doubling ends at lastRetry. luck is in [0, 1).
+func pause(every time.Duration, failures int, served bool, luck float64) time.Duration {
 	usual := every - time.Duration(luck*float64(every)/10)
-	if failures == 0 {
+	if failures == 0 && served {
 		return usual
 	}
-	again := firstRetry << min(failures-1, 16) // 45 days: longer than any period
+	again := firstRetry << min(max(failures-1, 0), 16) // 45 days: longer than any period
+	if !served {
+		again = min(again, lastRetry)
+	}
 	return min(again+time.Duration(luck*float64(again)/4), usual)
 }
 

@@ -109,6 +109,16 @@ func (r *Repository) EditSnapshot(edit func(*metadata.SnapshotType)) {
 	r.touch()
 }
 
+// EditRoot changes what the root says, such as whose keys count, and signs that. Its version goes up by one; whose keys
+// sign the other roles stays as it is.
+func (r *Repository) EditRoot(edit func(*metadata.RootType)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	edit(&r.root.Signed)
+	r.root.Signed.Version++
+	r.publishRoot()
+}
+
 // RotateRoot replaces the root key: the next root.json is signed by the old one and the new one.
 func (r *Repository) RotateRoot() {
 	r.mu.Lock()
