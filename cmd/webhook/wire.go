@@ -173,7 +173,7 @@ func (p *parts) handlers(*rest.Config, io.Writer) error {
 		options server.DeadlineOptions
 	}{
 		{"/validate", pods, refuse},
-		{"/validate-policy", policies, refuse},
+		{"/validate-policy", newTurns(policies, p.tel.RefusedByServer), refuse},
 		{"/pin", pins, p.passing(refuse, admission.WebhookPin, "")},
 		{"/workloads", templates, p.passing(refuse, admission.WebhookTemplates, "pratique: this template was not judged; its Pods will be")},
 	} {

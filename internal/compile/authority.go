@@ -23,9 +23,8 @@ type resolver struct {
 
 // trusted is what a TrustRoot turned out to be.
 type trusted struct {
-	trust *verify.Trust
-	note  string
-	err   error
+	TrustInForce
+	err error
 }
 
 // problem is why there is no authority.
@@ -74,8 +73,8 @@ func (r *resolver) terms(ctx context.Context, a *v1alpha1.Authority, report *Aut
 	report.TrustRoot = root
 	got, known := r.asked[root]
 	if !known {
-		got.trust, got.note, got.err = r.roots.TrustRoot(ctx, root)
-		if got.err == nil && got.trust == nil {
+		got.TrustInForce, got.err = r.roots.TrustRoot(ctx, root)
+		if got.err == nil && got.Trust == nil {
 			got.err = errNoTrustRoot(root)
 		}
 		r.asked[root] = got
@@ -84,8 +83,8 @@ func (r *resolver) terms(ctx context.Context, a *v1alpha1.Authority, report *Aut
 		report.TrustRootMissing = true
 		return t, &problem{ReasonTrustRootUnavailable, got.err}
 	}
-	report.TrustRootNote, t.Trust = got.note, got.trust
-	report.TrustRootDigest = got.trust.Fingerprint().String()
+	report.TrustRootNote, report.TrustRootKept, t.Trust = got.Note, got.Kept, got.Trust
+	report.TrustRootDigest = got.Trust.Fingerprint().String()
 	return t, nil
 }
 

@@ -420,7 +420,7 @@ func trustRoots(t *testing.T, b *bench) {
 		t.Errorf("%+v", root.Status)
 	}
 	stdout, stderr, err := b.Kubectl(t.Context(), "get", "troot", "corp")
-	if words := strings.Fields(stdout); err != nil || len(words) != 6 || strings.Join(words[:5], " ") != "NAME READY AGE corp True" {
+	if words := strings.Fields(stdout); err != nil || len(words) != 8 || strings.Join(words[:7], " ") != "NAME READY FRESH AGE corp True True" {
 		t.Errorf("kubectl get: %v %s\n%s", err, stderr, stdout)
 	}
 	b.apply(t, trustRootObject("{public: {}, mirorr: x}"))

@@ -118,9 +118,9 @@ func (b *build) inForce() string {
 	loose := b.report.RolloutAudit && b.policy.Mode == policy.Enforce
 	switch kept := b.policy.KeysNotReadAgain; {
 	case kept != "" && loose:
-		return "in force with keys read before, but not guaranteed: " + notGuaranteed + "; " + kept
+		return "in force with " + b.kept + " read before, but not guaranteed: " + notGuaranteed + "; " + kept
 	case kept != "":
-		return "in force with keys read before: " + kept
+		return "in force with " + b.kept + " read before: " + kept
 	case loose:
 		return "in force, but not guaranteed: " + notGuaranteed
 	}
@@ -132,6 +132,7 @@ type build struct {
 	policy      *policy.Policy
 	report      Report
 	authorities map[string]verify.Authority
+	kept        string // what was read before, where it could not be read again
 }
 
 func (c Compiler) newBuild() *build {
@@ -208,7 +209,7 @@ func (c Compiler) resolver(namespace string) *resolver {
 
 // resolve finds out who the authorities are, all of them, so that the status tells of each. It says whether all are known.
 func (b *build) resolve(ctx context.Context, r *resolver, list []v1alpha1.Authority) bool {
-	var bad, kept []string
+	var bad, kept, roots []string
 	reason, keys := ReasonKeyUnavailable, 0
 	for i := range list {
 		report, who := r.authority(ctx, &list[i])
@@ -220,6 +221,9 @@ func (b *build) resolve(ctx context.Context, r *resolver, list []v1alpha1.Author
 		case report.NotReadAgain != "":
 			kept = append(kept, "authority "+report.Name+": "+report.NotReadAgain)
 		}
+		if text := report.TrustRootKept; text != "" && !slices.Contains(roots, text) {
+			roots = append(roots, text)
+		}
 		keys += len(report.PublicKeys)
 		b.authorities[report.Name] = who
 	}
@@ -230,7 +234,15 @@ func (b *build) resolve(ctx context.Context, r *resolver, list []v1alpha1.Author
 		b.unusable(reason, strings.Join(bad, "; "))
 		return false
 	}
-	b.policy.KeysNotReadAgain = line(strings.Join(kept, "; "), maxMessage)
+	switch {
+	case len(roots) == 0:
+		b.kept = "keys"
+	case len(kept) == 0:
+		b.kept = "trust roots"
+	default:
+		b.kept = "keys and trust roots"
+	}
+	b.policy.KeysNotReadAgain = line(strings.Join(append(kept, roots...), "; "), maxMessage)
 	return true
 }
 

@@ -145,7 +145,10 @@ func strictly(raw []byte, v any, at string) []string {
 		return []string{plain(err, at)}
 	}
 	var problems []string
-	for _, e := range strict {
+	for i, e := range strict {
+		if i == maxProblems {
+			return append(problems, "and more: mend these first")
+		}
 		cure := ""
 		if fe, ok := errors.AsType[strictjson.FieldError](e); ok {
 			cure = cureFor(reflect.TypeOf(v), fe.FieldPath(), at)

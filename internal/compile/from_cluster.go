@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -139,10 +140,16 @@ func (m published) take(obj Object, install string) (notes []string) {
 		return nil
 	}
 	if seen, now := v.status.ObservedGeneration, obj.GetGeneration(); seen != now {
-		if seen == 0 {
-			return []string{"no status yet: is the webhook running? Referenced keys are read from their Secrets and ConfigMaps"}
+		note, then := "no status yet: is the webhook running?", " Referenced keys are read from their Secrets and ConfigMaps"
+		if seen != 0 {
+			note, then = fmt.Sprintf("its status is stale (of generation %d, the policy is at %d)", seen, now), ": referenced keys are read from their Secrets and ConfigMaps"
 		}
-		return []string{fmt.Sprintf("its status is stale (of generation %d, the policy is at %d): referenced keys are read from their Secrets and ConfigMaps", seen, now)}
+		if slices.ContainsFunc(v.spec.Authorities, func(a v1alpha1.Authority) bool {
+			return a.Key != nil && (a.Key.SecretRef != nil || a.Key.ConfigMapRef != nil)
+		}) {
+			note += then
+		}
+		return []string{note}
 	}
 	namespace := obj.GetNamespace()
 	if v.cluster != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 )
 
@@ -90,11 +92,31 @@ type lastGood struct {
 	before map[source]keptKey
 	at     time.Time          // when this compilation began
 	now    map[source]keptKey // what it used
+	told   map[source]told    // what it was told
+}
+
+// told is what came of reading an entry, as far as a policy hangs on it: of a failure, its kind, but not its words, which may have an
+// address or a port that is another one each time.
+type told struct {
+	data   string
+	failed bool
+	why    string
+}
+
+func toldOf(data []byte, err error) told {
+	t := told{data: string(data), failed: err != nil}
+	switch answer, ok := errors.AsType[answered](err); {
+	case ok:
+		t.why = answer.Error()
+	case err != nil:
+		t.why = string(apierrors.ReasonForError(err))
+	}
+	return t
 }
 
 func newLastGood(live Materials, before map[source]keptKey, at time.Time) *lastGood {
 	usable := func(data []byte) error { _, err := parseKeys(data); return err }
-	return &lastGood{live: live, usable: usable, before: before, at: at, now: map[source]keptKey{}}
+	return &lastGood{live: live, usable: usable, before: before, at: at, now: map[source]keptKey{}, told: map[source]told{}}
 }
 
 // newLastGoodRoots is newLastGood for entries that hold trusted roots.
@@ -114,7 +136,24 @@ func (l *lastGood) ConfigMap(ctx context.Context, namespace, name, key string) (
 	return l.read(ctx, source{kindConfigMap, namespace, name, key})
 }
 
+// asBefore reads again what was read before, and tells whether all of it is as it was.
+func (l *lastGood) asBefore(ctx context.Context, before map[source]told) bool {
+	for src, was := range before {
+		_, _ = l.read(ctx, src) // which is in told
+		if l.told[src] != was {
+			return false
+		}
+	}
+	return len(before) > 0
+}
+
 func (l *lastGood) read(ctx context.Context, src source) ([]byte, error) {
+	data, err := l.lookUp(ctx, src)
+	l.told[src] = toldOf(data, err)
+	return data, err
+}
+
+func (l *lastGood) lookUp(ctx context.Context, src source) ([]byte, error) {
 	data, err := src.read(ctx, l.live)
 	old, known := l.before[src]
 	if err == nil {

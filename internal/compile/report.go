@@ -64,6 +64,8 @@ type AuthorityReport struct {
 	TrustRootDigest string
 	// TrustRootNote says what of the TrustRoot is not in use.
 	TrustRootNote string
+	// TrustRootKept says what of it could not be read again; what was read before is in use.
+	TrustRootKept string
 	// TrustRootMissing says that the problem is that the TrustRoot isn't there or can't be used.
 	TrustRootMissing bool
 	// Problem says why there is no such authority.

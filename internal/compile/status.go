@@ -67,11 +67,19 @@ func StatusOf(obj Object, p *policy.Policy, r Report, previous v1alpha1.PolicySt
 			LastReadError: firstOf(a.NotReadAgain, a.Problem),
 		}
 		if a.TrustRoot != "" {
-			one.TrustRoot = &v1alpha1.TrustRootInUse{Name: a.TrustRoot, Digest: a.TrustRootDigest, Message: a.TrustRootNote}
+			one.TrustRoot = &v1alpha1.TrustRootInUse{Name: a.TrustRoot, Digest: a.TrustRootDigest, Message: joined(a.TrustRootNote, a.TrustRootKept)}
 		}
 		status.Authorities = append(status.Authorities, one)
 	}
 	return status
+}
+
+// joined is what there is of two texts.
+func joined(a, b string) string {
+	if a != "" && b != "" {
+		return a + "; " + b
+	}
+	return firstOf(a, b)
 }
 
 func firstOf(a, b string) string {

@@ -22,6 +22,7 @@ type entry struct {
 	policy *policy.Policy
 	report Report
 	kept   map[source]keptKey    // the keys that were read, for the day when they can't be
+	told   map[source]told       // what came of reading them
 	roots  map[string]*rootState // the TrustRoots that it refers to, as they were; nil for one that wasn't there
 	due    time.Time             // when they are to be read again; zero: never
 	wait   time.Duration         // how long until due, where the policy can't be used without them
@@ -40,8 +41,8 @@ func (s *Store) reconcile(ctx context.Context, k key, until time.Time) {
 		return
 	}
 	raw, err := essence(object)
-	now := time.Now()
-	if err == nil && old != nil && bytes.Equal(old.raw, raw) && old.over == over && (old.due.IsZero() || now.Before(old.due)) && s.roots.current(old.roots) {
+	unchanged := err == nil && old != nil && bytes.Equal(old.raw, raw) && old.over == over && s.roots.current(old.roots)
+	if unchanged && (old.due.IsZero() || time.Now().Before(old.due)) {
 		s.mu.Lock()
 		old.object = object
 		s.mu.Unlock()
@@ -56,7 +57,7 @@ func (s *Store) reconcile(ctx context.Context, k key, until time.Time) {
 	if over {
 		next.policy, next.report = s.compiler.oneOfTooMany(k)
 	} else {
-		s.compile(ctx, k, old, next, until)
+		s.compile(ctx, k, old, next, until, unchanged)
 	}
 	if ctx.Err() != nil {
 		return // what can't be read while we are being stopped says nothing of the policy
@@ -68,8 +69,9 @@ func (s *Store) reconcile(ctx context.Context, k key, until time.Time) {
 	}
 }
 
-// compile compiles an entry, and says when its keys are to be read again.
-func (s *Store) compile(ctx context.Context, k key, old, next *entry, until time.Time) {
+// compile compiles an entry, and says when its keys are to be read again. Where nothing has changed but that they are due, they are
+// read, and what was compiled of the same keys before is kept: compiling a policy may take half a second.
+func (s *Store) compile(ctx context.Context, k key, old, next *entry, until time.Time, unchanged bool) {
 	now := time.Now()
 	if end := now.Add(compileTimeout); until.IsZero() || end.Before(until) {
 		until = end
@@ -77,11 +79,16 @@ func (s *Store) compile(ctx context.Context, k key, old, next *entry, until time
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	keys := newLastGood(eachOnce(s.compiler.Materials), next.kept, now)
-	compiler := s.compiler
-	found := &lookups{store: s.roots, seen: map[string]*rootState{}}
-	compiler.Materials, compiler.TrustRoots = keys, found
-	next.policy, next.report = compiler.compileRaw(ctx, next.raw, k)
-	next.kept, next.roots = keys.now, found.seen
+	if unchanged && keys.asBefore(ctx, old.told) {
+		next.policy, next.report, next.roots = old.policy, old.report, old.roots
+	} else {
+		compiler := s.compiler
+		found := &lookups{store: s.roots, seen: map[string]*rootState{}}
+		compiler.Materials, compiler.TrustRoots = keys, found
+		next.policy, next.report = compiler.compileRaw(ctx, next.raw, k)
+		next.roots = found.seen
+	}
+	next.kept, next.told = keys.now, keys.told
 	switch {
 	case next.report.waiting():
 		next.wait = retryAfter

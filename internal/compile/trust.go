@@ -29,22 +29,32 @@ const (
 
 // TrustRoots tells what the TrustRoot of a name trusts.
 //
-// The note says what of it is not in use, where something else of it still is. An error makes the policies that refer to it
-// unusable, and names it.
+// An error makes the policies that refer to it unusable, and names it. Whoever may read a policy or is refused by one reads its words,
+// and another wording is another policy: so they say neither addresses nor what else may be otherwise the next time.
 type TrustRoots interface {
-	TrustRoot(ctx context.Context, name string) (trusted *verify.Trust, note string, err error)
+	TrustRoot(ctx context.Context, name string) (TrustInForce, error)
+}
+
+// TrustInForce is what a TrustRoot has in force. Its texts are as errors of TrustRoots are.
+type TrustInForce struct {
+	// Trust is what is trusted.
+	Trust *verify.Trust
+	// Note says what of the TrustRoot is not in use; empty where all of it is.
+	Note string
+	// Kept says what of it could not be read again, so that what was read before is in use; empty where there is no such thing.
+	Kept string
 }
 
 // PublicGoodOnly knows the one trust root that comes with the release, and builds it anew each time.
 type PublicGoodOnly struct{}
 
 // TrustRoot implements TrustRoots.
-func (PublicGoodOnly) TrustRoot(_ context.Context, name string) (*verify.Trust, string, error) {
+func (PublicGoodOnly) TrustRoot(_ context.Context, name string) (TrustInForce, error) {
 	if name != DefaultTrustRoot {
-		return nil, "", errNoTrustRoot(name)
+		return TrustInForce{}, errNoTrustRoot(name)
 	}
 	t, err := publicGood()
-	return t, "", err
+	return TrustInForce{Trust: t}, err
 }
 
 func publicGood() (*verify.Trust, error) {
@@ -55,7 +65,12 @@ func publicGood() (*verify.Trust, error) {
 	return t, nil
 }
 
-func errNoTrustRoot(name string) error { return fmt.Errorf("TrustRoot %s: not found", name) }
+func errNoTrustRoot(name string) error {
+	return fmt.Errorf("TrustRoot %s: not found: create it, or name one that `kubectl get trustroots` lists", name)
+}
+
+// seeRoot is where whoever may read TrustRoots finds what policies don't tell of one.
+func seeRoot(name string) string { return "see kubectl get trustroot " + name + " -o yaml" }
 
 // thresholdsOf are a TrustRoot's thresholds with what its author left to us.
 func thresholdsOf(t *v1alpha1.TrustRootThresholds) verify.Thresholds {

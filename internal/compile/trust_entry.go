@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/internal/trust"
-	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 // rootEntry is one TrustRoot. It isn't changed once it is in the store, but for object.
@@ -26,7 +26,8 @@ type rootEntry struct {
 	kept     map[source]keptKey         // what Secrets and ConfigMaps held, for the day when they can't be read
 	due      time.Time                  // when they are to be read again; zero: never
 	wait     time.Duration              // how long until due, where one of them is missing
-	material string                     // what the state's trust was made of
+	material string                     // what was united
+	united   union                      // and what came of it
 	state    *rootState
 	report   RootReport
 }
@@ -119,18 +120,17 @@ func (s *trustStore) read(ctx context.Context, name string, t *v1alpha1.TrustRoo
 	next.kept = entries.now
 	thresholds := thresholdsOf(t.Spec.Thresholds)
 	next.material = material(readings, thresholds)
-	var made *verify.Trust
-	var err error
-	if old != nil && old.material == next.material && old.state != nil && old.state.trust != nil {
-		made = old.state.trust // it is costly to make
+	if some := slices.ContainsFunc(readings, func(r rootReading) bool { return r.text != nil }); some && old != nil && old.material == next.material {
+		next.united = old.united // it is costly to make
 	} else {
-		made, err = unite(readings, thresholds)
+		next.united = unite(readings, thresholds)
 	}
-	next.state = &rootState{trusted{trust: made, note: left(readings)}}
-	if err != nil {
-		next.state = &rootState{trusted{err: fmt.Errorf("TrustRoot %s: %w", name, err)}}
+	next.united.leaveOut(readings)
+	next.state = &rootState{trusted{TrustInForce: TrustInForce{Trust: next.united.trust, Note: left(readings), Kept: keptOf(name, readings)}}}
+	if next.united.err != nil {
+		next.state = &rootState{trusted{err: errNoSource(name, readings)}}
 	}
-	next.report = rootReportOf(readings, made, err)
+	next.report = rootReportOf(readings, next.united.trust, next.united.err)
 }
 
 // plan says when Secrets and ConfigMaps are to be read again: soon if one is missing.
@@ -138,7 +138,7 @@ func (e *rootEntry) plan(old *rootEntry, now time.Time, unchanged bool) {
 	refers, waits := false, false
 	for _, r := range e.report.Sources {
 		if r.Kind == sourceSecret || r.Kind == sourceConfigMap {
-			refers, waits = true, waits || r.Digest == ""
+			refers, waits = true, waits || r.Digest == "" && !r.Unfit
 		}
 	}
 	switch {
@@ -153,10 +153,13 @@ func (e *rootEntry) plan(old *rootEntry, now time.Time, unchanged bool) {
 	}
 }
 
-// unusable says why nothing can be judged by a TrustRoot.
+// unusable says why nothing can be judged by a TrustRoot. Policies are told the same, unless it is ours.
 func (e *rootEntry) unusable(name, reason string, err error) {
 	e.sources = nil
 	e.state = &rootState{trusted{err: fmt.Errorf("TrustRoot %s: %w", name, err)}}
+	if reason == ReasonInternalError {
+		e.state.err = fmt.Errorf("TrustRoot %s: reading it failed: %s", name, seeRoot(name))
+	}
 	e.report = RootReport{Reason: reason, Message: line(err.Error(), maxMessage)}
 }
 
@@ -165,7 +168,7 @@ func (s *rootState) same(o *rootState) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.trust == o.trust && s.note == o.note && fmt.Sprint(s.err) == fmt.Sprint(o.err)
+	return s.TrustInForce == o.TrustInForce && fmt.Sprint(s.err) == fmt.Sprint(o.err)
 }
 
 // put replaces the entry of a TrustRoot; nil takes it out. Where old and next tell policies the same, the state stays the same one.

@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
-	"github.com/pratique-dev/pratique/pkg/verify"
+	"github.com/pratique-dev/pratique/internal/trust"
 )
 
 // TrustRoot implements TrustRoots, from the files. Every source must be had: what lacks one could judge otherwise than the cluster.
-func (b *Bundle) TrustRoot(ctx context.Context, name string) (*verify.Trust, string, error) {
+func (b *Bundle) TrustRoot(ctx context.Context, name string) (TrustInForce, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at := source{kind: KindTrustRoot, namespace: b.InstallNamespace, name: name} // whose Secrets may be others
@@ -26,7 +28,7 @@ func (b *Bundle) TrustRoot(ctx context.Context, name string) (*verify.Trust, str
 		}
 		b.trusted[at] = got
 	}
-	return got.trust, got.note, got.err
+	return got.TrustInForce, got.err
 }
 
 func (b *Bundle) makeTrust(ctx context.Context, name string) trusted {
@@ -34,7 +36,7 @@ func (b *Bundle) makeTrust(ctx context.Context, name string) trusted {
 	switch {
 	case !ok && name == DefaultTrustRoot:
 		made, err := publicGood()
-		return trusted{trust: made, err: err}
+		return trusted{TrustInForce{Trust: made}, err}
 	case !ok:
 		return trusted{err: fmt.Errorf("TrustRoot %s: not among the files", name)}
 	}
@@ -43,11 +45,15 @@ func (b *Bundle) makeTrust(ctx context.Context, name string) trusted {
 	if problems := problemsOf(readings); problems != "" {
 		return trusted{err: fmt.Errorf("TrustRoot %s: %s", name, problems)}
 	}
-	made, err := unite(readings, thresholdsOf(t.Spec.Thresholds))
-	if err != nil {
-		return trusted{err: fmt.Errorf("TrustRoot %s: %w", name, err)}
+	made := unite(readings, thresholdsOf(t.Spec.Thresholds))
+	if made.err != nil {
+		return trusted{err: fmt.Errorf("TrustRoot %s: %w", name, made.err)}
 	}
-	return trusted{trust: made}
+	made.leaveOut(readings)
+	if problems := problemsOf(readings); problems != "" {
+		return trusted{err: fmt.Errorf("TrustRoot %s: %s", name, problems)}
+	}
+	return trusted{TrustInForce: TrustInForce{Trust: made.trust}}
 }
 
 // trustRoot reads a TrustRoot of a file. Whether a mirror may be asked by plain http is for whoever asks it.
@@ -79,13 +85,13 @@ type clusterRoots struct {
 }
 
 // TrustRoot implements TrustRoots.
-func (c *clusterRoots) TrustRoot(ctx context.Context, name string) (*verify.Trust, string, error) {
+func (c *clusterRoots) TrustRoot(ctx context.Context, name string) (TrustInForce, error) {
 	got, known := c.found[name]
 	if !known {
 		got = c.ask(ctx, name)
 		c.found[name] = got
 	}
-	return got.trust, got.note, got.err
+	return got.TrustInForce, got.err
 }
 
 func (c *clusterRoots) ask(ctx context.Context, name string) trusted {
@@ -97,7 +103,7 @@ func (c *clusterRoots) ask(ctx context.Context, name string) trusted {
 		return trusted{err: fmt.Errorf("TrustRoot %s: %w", name, err)}
 	case name == DefaultTrustRoot:
 		made, err := publicGood()
-		return trusted{trust: made, err: err}
+		return trusted{TrustInForce{Trust: made}, err}
 	default:
 		return trusted{err: errNoTrustRoot(name)}
 	}
@@ -116,35 +122,76 @@ func (c *clusterRoots) ask(ctx context.Context, name string) trusted {
 	if errs := trustRootErrors(t, nil, true); len(errs) > 0 {
 		return trusted{err: fmt.Errorf("TrustRoot %s: %w", name, errs.ToAggregate())}
 	}
-	made, note, err := c.resolve(ctx, t)
+	made, err := c.resolve(ctx, t)
 	if err != nil {
 		return trusted{err: fmt.Errorf("TrustRoot %s: %w", name, err)}
 	}
-	return trusted{trust: made, note: note}
+	return trusted{TrustInForce: made}
 }
 
 // resolve makes the trust of an object that was read.
-func (c *clusterRoots) resolve(ctx context.Context, t *v1alpha1.TrustRoot) (*verify.Trust, string, error) {
-	thresholds := thresholdsOf(t.Spec.Thresholds)
+func (c *clusterRoots) resolve(ctx context.Context, t *v1alpha1.TrustRoot) (TrustInForce, error) {
 	ready := meta.FindStatusCondition(t.Status.Conditions, ConditionReady)
 	seen, now := t.Status.ObservedGeneration, t.Generation
+	var readings []rootReading
 	switch {
+	case seen == now && ready != nil && ready.Status != metav1.ConditionTrue:
+		return TrustInForce{}, errors.New("the cluster can't use it: " + line(ready.Message, maxMessage))
 	case seen == now && ready != nil && len(t.Status.TrustedRoots) > 0:
-		texts := make([][]byte, 0, len(t.Status.TrustedRoots))
-		for _, text := range t.Status.TrustedRoots {
-			texts = append(texts, []byte(text))
+		var err error
+		if readings, err = c.published(ctx, t); err != nil {
+			return TrustInForce{}, err
 		}
-		made, err := verify.NewTrust(texts, thresholds)
-		return made, "", err
 	case seen == now && ready != nil:
-		return nil, "", errors.New("the cluster can't use it: " + line(ready.Message, maxMessage))
+		c.note(t, "its status has no room for its texts: its sources are read")
 	case seen == 0:
-		c.notes = append(c.notes, fmt.Sprintf("TrustRoot %s: no status yet: is the webhook running? Its sources are read", t.Name))
+		c.note(t, "no status yet: is the webhook running? Its sources are read")
 	default:
-		c.notes = append(c.notes, fmt.Sprintf("TrustRoot %s: its status is stale (of generation %d, the object is at %d): its sources are read", t.Name, seen, now))
+		c.note(t, fmt.Sprintf("its status is stale (of generation %d, the object is at %d): its sources are read", seen, now))
 	}
-	reader := sourceReader{materials: eachOnce(ClusterMaterials{Reader: c.q.Reader}), namespace: c.q.InstallNamespace, mirror: c.q.Mirror}
-	readings := reader.readAll(ctx, t.Spec.Sources)
-	made, err := unite(readings, thresholds)
-	return made, left(readings), err
+	if readings == nil {
+		reader := sourceReader{materials: eachOnce(ClusterMaterials{Reader: c.q.Reader}), namespace: c.q.InstallNamespace, mirror: c.q.Mirror}
+		readings = reader.readAll(ctx, t.Spec.Sources)
+	}
+	made := unite(readings, thresholdsOf(t.Spec.Thresholds))
+	made.leaveOut(readings)
+	return TrustInForce{Trust: made.trust, Note: left(readings), Kept: keptOf(t.Name, readings)}, made.err
+}
+
+func (c *clusterRoots) note(t *v1alpha1.TrustRoot, text string) {
+	c.notes = append(c.notes, fmt.Sprintf("TrustRoot %s: %s", t.Name, text))
+}
+
+// published are the sources as the status has them. A mirror's text that has expired since is used no longer by the cluster, which by
+// its status has not been at work since: the mirror is asked for what it has now, if anybody asks mirrors.
+func (c *clusterRoots) published(ctx context.Context, t *v1alpha1.TrustRoot) ([]rootReading, error) {
+	if len(t.Status.Sources) != len(t.Spec.Sources) {
+		return nil, fmt.Errorf("its status is of %d sources, and it has %d", len(t.Status.Sources), len(t.Spec.Sources))
+	}
+	texts := map[string][]byte{}
+	for _, text := range t.Status.TrustedRoots {
+		texts[trust.Digest([]byte(text))] = []byte(text)
+	}
+	readings := make([]rootReading, 0, len(t.Spec.Sources))
+	for i, s := range t.Status.Sources {
+		one := rootReading{kind: s.Kind, digest: s.Digest, text: texts[s.Digest]}
+		if s.Error != "" {
+			one.err = errors.New(s.Error)
+		}
+		switch {
+		case s.Digest == "":
+			one.text = nil
+		case one.text == nil:
+			return nil, fmt.Errorf("its status has no text of the digest that sources[%d] (%s) had", i, s.Kind)
+		case s.Expires != nil && !s.Expires.After(time.Now()):
+			said := fmt.Sprintf("what sources[%d] (%s) had was to be used until %s", i, s.Kind, s.Expires.UTC().Format(time.RFC3339))
+			if c.q.Mirror == nil || t.Spec.Sources[i].TUF == nil {
+				return nil, errors.New(said + ": is the webhook running?")
+			}
+			c.note(t, said+": is the webhook running? Its mirror is asked")
+			one = sourceReader{mirror: c.q.Mirror}.readAll(ctx, t.Spec.Sources[i:i+1])[0]
+		}
+		readings = append(readings, one)
+	}
+	return readings, nil
 }

@@ -137,8 +137,8 @@ func publishedRoot(t testing.TB, text, holds string, generation, observed int64)
 	if holds != "" {
 		reading = rootReading{kind: sourceSecret, text: []byte(holds), digest: trust.Digest([]byte(holds))}
 	}
-	made, err := unite([]rootReading{reading}, verify.DefaultThresholds())
-	u, _, _, err = withRootStatus(u, rootReportOf([]rootReading{reading}, made, err), time.Now())
+	made := unite([]rootReading{reading}, verify.DefaultThresholds())
+	u, _, _, err := withRootStatus(u, rootReportOf([]rootReading{reading}, made.trust, made.err), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,6 +72,8 @@ type rootReading struct {
 	text []byte // nil: the source is not in use, and err says why
 	err  error  // beside a text: it could not be read again, and this is what was read before
 
+	unfit bool // it was read, but doesn't fit the sources before it
+
 	digest                    string    // of the text
 	fetched, checked, expires time.Time // when the text was first read, and last; until when it is kept. Zero: that isn't known
 }
@@ -137,32 +140,68 @@ func (r sourceReader) entry(ctx context.Context, out rootReading, src source) ro
 	return out
 }
 
-// unite makes one trust of the texts that were read.
-func unite(readings []rootReading, t verify.Thresholds) (*verify.Trust, error) {
-	texts := textsOf(readings)
+// union is what came of uniting the texts that were read.
+type union struct {
+	trust *verify.Trust
+	unfit map[string]error // by digest: the texts that don't fit those before them
+	err   error            // why there is no trust
+}
+
+// unite makes one trust of the texts that were read. One that doesn't fit those of the sources before it is left out, or whoever can
+// change one source, such as the holder of a mirror, would take the others down with it. The first text must do by itself.
+func unite(readings []rootReading, t verify.Thresholds) union {
+	texts, digests := textsOf(readings)
+	if len(texts) == 0 {
+		return union{err: errors.New("no source can be used: " + problemsOf(readings))}
+	}
+	made, err := trustOf(texts, t)
+	if err == nil {
+		return union{trust: made}
+	}
+	u := union{unfit: map[string]error{}}
+	var fit [][]byte
+	for i, text := range texts {
+		switch made, err := trustOf(append(slices.Clip(fit), text), t); {
+		case err == nil:
+			u.trust, fit = made, append(fit, text)
+		case i == 0:
+			return union{err: err}
+		default:
+			u.unfit[digests[i]] = err
+		}
+	}
+	return u
+}
+
+// trustOf makes one trust of texts, if all of them fit.
+func trustOf(texts [][]byte, t verify.Thresholds) (*verify.Trust, error) {
 	total := 0
 	for _, text := range texts {
 		total += len(text)
 	}
-	switch {
-	case len(texts) == 0:
-		return nil, errors.New("no source can be used: " + problemsOf(readings))
-	case total > maxTrustRootText:
+	if total > maxTrustRootText {
 		return nil, fmt.Errorf("its trusted roots have %d bytes together, at most %d: take out the sources that aren't needed", total, maxTrustRootText)
 	}
 	return verify.NewTrust(texts, t)
 }
 
-// textsOf are the texts that were read, each once.
-func textsOf(readings []rootReading) (texts [][]byte) {
-	seen := map[string]bool{}
-	for _, r := range readings {
-		if r.text != nil && !seen[r.digest] {
-			seen[r.digest] = true
-			texts = append(texts, r.text)
+// leaveOut takes out of the readings what doesn't fit.
+func (u union) leaveOut(readings []rootReading) {
+	for i := range readings {
+		if err, unfit := u.unfit[readings[i].digest]; unfit {
+			readings[i] = rootReading{kind: readings[i].kind, unfit: true, err: fmt.Errorf("it doesn't fit the sources before it: %w", err)}
 		}
 	}
-	return texts
+}
+
+// textsOf are the texts that were read, each once, and their digests.
+func textsOf(readings []rootReading) (texts [][]byte, digests []string) {
+	for _, r := range readings {
+		if r.text != nil && !slices.Contains(digests, r.digest) {
+			texts, digests = append(texts, r.text), append(digests, r.digest)
+		}
+	}
+	return texts, digests
 }
 
 // problemsOf says of each source that isn't in use why.
@@ -178,12 +217,7 @@ func problemsOf(readings []rootReading) string {
 
 // left names the sources that are not in use, and says nothing that may be otherwise the next time.
 func left(readings []rootReading) string {
-	var all []string
-	for i, r := range readings {
-		if r.text == nil {
-			all = append(all, fmt.Sprintf("sources[%d] (%s)", i, r.kind))
-		}
-	}
+	all := which(readings, func(r rootReading) bool { return r.text == nil })
 	switch len(all) {
 	case 0:
 		return ""
@@ -191,6 +225,31 @@ func left(readings []rootReading) string {
 		return all[0] + " is not in use"
 	}
 	return strings.Join(all, ", ") + " are not in use"
+}
+
+// keptOf says, as stably, which sources of a TrustRoot could not be read again.
+func keptOf(name string, readings []rootReading) string {
+	all := which(readings, func(r rootReading) bool { return r.text != nil && r.err != nil })
+	if len(all) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("TrustRoot %s: %s could not be read again: %s", name, strings.Join(all, ", "), seeRoot(name))
+}
+
+// errNoSource is what policies are told where nothing can be judged by a TrustRoot.
+func errNoSource(name string, readings []rootReading) error {
+	all := which(readings, func(rootReading) bool { return true })
+	return fmt.Errorf("no source of TrustRoot %s can be used: %s: %s", name, strings.Join(all, ", "), seeRoot(name))
+}
+
+// which names the sources of which something holds.
+func which(readings []rootReading, holds func(rootReading) bool) (names []string) {
+	for i, r := range readings {
+		if holds(r) {
+			names = append(names, fmt.Sprintf("sources[%d] (%s)", i, r.kind))
+		}
+	}
+	return names
 }
 
 // material identifies what would be united, without doing it.

@@ -49,7 +49,7 @@ func (s *trustStore) states(used map[string]bool) []TrustRootState {
 	var out []TrustRootState
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		e := entries[name]
-		one := TrustRootState{Name: name, Ready: e.state.trust != nil, Used: used[name]}
+		one := TrustRootState{Name: name, Ready: e.state.Trust != nil, Used: used[name]}
 		for i := range e.sources {
 			checked, expires := s.times(&e.sources[i], e.kept)
 			one.CheckedAt, one.Expires = earlier(one.CheckedAt, checked), earlier(one.Expires, expires)

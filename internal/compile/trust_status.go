@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -48,6 +49,8 @@ type RootSourceReport struct {
 	Digest string // of the text in force; empty where there is none
 	// Problem says why the last reading failed; beside a Digest, the text read before is in use.
 	Problem string
+	// Unfit says that the text was read, but is left out, since it doesn't fit those of the sources before it.
+	Unfit bool
 	// FetchedAt is when the text was first read, CheckedAt when it last was, Expires until when it is used. Zero: that isn't known.
 	FetchedAt, CheckedAt, Expires time.Time
 }
@@ -56,7 +59,7 @@ type RootSourceReport struct {
 func rootReportOf(readings []rootReading, made *verify.Trust, err error) RootReport {
 	r := RootReport{}
 	for _, one := range readings {
-		s := RootSourceReport{Kind: one.kind, Digest: one.digest}
+		s := RootSourceReport{Kind: one.kind, Digest: one.digest, Unfit: one.unfit}
 		if one.err != nil {
 			s.Problem = line(one.err.Error(), maxProblem)
 		}
@@ -69,7 +72,7 @@ func rootReportOf(readings []rootReading, made *verify.Trust, err error) RootRep
 		r.Reason, r.Message = ReasonSourceUnavailable, line(err.Error(), maxMessage)
 		return r
 	}
-	texts := textsOf(readings)
+	texts, _ := textsOf(readings)
 	for _, text := range texts {
 		r.TrustedRoots = append(r.TrustedRoots, string(text))
 	}
@@ -126,6 +129,8 @@ func StatusOfTrustRoot(obj metav1.Object, r RootReport, previous v1alpha1.TrustR
 func (s RootSourceReport) staleness(i int) string {
 	text := fmt.Sprintf("sources[%d] (%s) ", i, s.Kind)
 	switch {
+	case s.Unfit:
+		return text + "was read, but doesn't fit the sources before it"
 	case s.Digest == "":
 		return text + "could not be read"
 	case s.Expires.IsZero():
@@ -157,18 +162,34 @@ func withRootStatus(object *unstructured.Unstructured, r RootReport, now time.Ti
 	if runtime.DefaultUnstructuredConverter.FromUnstructured(was, &previous) != nil {
 		previous = v1alpha1.TrustRootStatus{} // not as we write it: write it anew
 	}
-	status := StatusOfTrustRoot(object, r, previous, now)
-	if equality.Semantic.DeepEqual(previous, status) {
-		return nil, false, false, nil
+	for {
+		status := StatusOfTrustRoot(object, r, previous, now)
+		if equality.Semantic.DeepEqual(previous, status) {
+			return nil, false, false, nil
+		}
+		wanted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+		if err != nil {
+			return nil, false, false, err
+		}
+		patched = object.DeepCopy()
+		patched.Object["status"] = wanted
+		text, err := json.Marshal(patched.Object)
+		if err != nil {
+			return nil, false, false, err
+		}
+		if len(text) <= maxRootObject || len(r.TrustedRoots) == 0 {
+			return patched, true, equality.Semantic.DeepEqual(timeless(previous), timeless(status)), nil
+		}
+		r.TrustedRoots, r.Message = nil, r.Message+noRoom
 	}
-	wanted, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
-	if err != nil {
-		return nil, false, false, err
-	}
-	patched = object.DeepCopy()
-	patched.Object["status"] = wanted
-	return patched, true, equality.Semantic.DeepEqual(timeless(previous), timeless(status)), nil
 }
+
+// maxRootObject bounds a TrustRoot with its status, in bytes of JSON: etcd takes 1.5 MiB, and a quarter of a MiB is for what others
+// write into its metadata and for what is around it.
+const maxRootObject = 1280 << 10
+
+// noRoom is said behind what is in force.
+const noRoom = "; status.trustedRoots is left out, since the object would be too large for etcd: pratique verify reads the sources"
 
 // timeless is a status without times and without the words of errors.
 func timeless(s v1alpha1.TrustRootStatus) v1alpha1.TrustRootStatus {

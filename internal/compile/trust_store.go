@@ -15,7 +15,6 @@ import (
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/internal/trust"
-	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 // firstTrustTimeout bounds what is waited for before the first answer: the first refresh of mirrors, and the Secrets and ConfigMaps of
@@ -57,7 +56,7 @@ func newTrustStore(m Materials, namespace string, o trust.Options, changed func(
 	}
 	s := &trustStore{
 		materials: m, namespace: namespace, plainHTTP: o.PlainHTTP, changed: changed,
-		embedded: &rootState{trusted{trust: embedded}},
+		embedded: &rootState{trusted{TrustInForce: TrustInForce{Trust: embedded}}},
 		queue:    workqueue.NewTypedDelayingQueue[string](),
 		objects:  map[string]*unstructured.Unstructured{}, entries: map[string]*rootEntry{},
 		mirrors: map[string][]trust.MirrorConfig{}, moved: map[string]bool{},
@@ -103,13 +102,13 @@ type lookups struct {
 }
 
 // TrustRoot implements TrustRoots.
-func (l *lookups) TrustRoot(_ context.Context, name string) (*verify.Trust, string, error) {
+func (l *lookups) TrustRoot(_ context.Context, name string) (TrustInForce, error) {
 	state := l.store.lookup(name)
 	l.seen[name] = state
 	if state == nil {
-		return nil, "", errNoTrustRoot(name)
+		return TrustInForce{}, errNoTrustRoot(name)
 	}
-	return state.trust, state.note, state.err
+	return state.TrustInForce, state.err
 }
 
 func (s *trustStore) saw(obj any) {
@@ -208,9 +207,10 @@ func (s *trustStore) first(ctx context.Context) {
 			break
 		}
 	}
+	until = time.Now().Add(readTimeout) // for all of them: what isn't read by then is read while the webhook answers
 	for _, name := range names {
 		if s.follows(name) {
-			s.update(ctx, name, time.Now().Add(readTimeout))
+			s.update(ctx, name, until)
 		}
 	}
 	log.FromContext(ctx).Info("trust roots are known", "trustRoots", len(objects), "mirrors", len(wanted))

@@ -48,6 +48,16 @@ func (w *world) usable() *policy.Policy {
 	return p
 }
 
+// keeping is the policy of payments, if it is in force and tells everyone that a source of corp could not be read again.
+func (w *world) keeping(source string) *policy.Policy {
+	w.t.Helper()
+	p := w.usable()
+	if want := "TrustRoot corp: " + source + " could not be read again: see kubectl get trustroot corp -o yaml"; p.KeysNotReadAgain != want {
+		w.t.Errorf("it says %q, want %q", p.KeysNotReadAgain, want)
+	}
+	return p
+}
+
 // refusing checks that the policy of payments can't be used, and says why.
 func (w *world) refusing(why string) {
 	w.t.Helper()
@@ -139,7 +149,7 @@ func TestATrustRootInASecretIsReadAgainEachHalfMinute(t *testing.T) {
 		w.apply(namespaced(bySomeone("corp", "")), 1, "1")
 		w.apply(trustRoot("corp", rootInSecret), 1, "2")
 		w.start()
-		w.refusing("TrustRoot corp: no source can be used: sources[0] (secretRef): Secret pratique-system/sigstore: not found")
+		w.refusing("authority ci: no source of TrustRoot corp can be used: sources[0] (secretRef): see kubectl get trustroot corp -o yaml")
 		w.secret("pratique-system", "sigstore", "trusted_root.json", string(first))
 		time.Sleep(retryAfter + time.Second)
 		synctest.Wait()
@@ -158,7 +168,7 @@ func TestATrustRootInASecretIsReadAgainEachHalfMinute(t *testing.T) {
 		} {
 			fail()
 			time.Sleep(time.Hour)
-			if w.usable() != two {
+			if w.keeping("sources[0] (secretRef)").Digest != two.Digest {
 				t.Errorf("%s: what was read before isn't in use", name)
 			}
 			w.away(nil)
@@ -167,7 +177,7 @@ func TestATrustRootInASecretIsReadAgainEachHalfMinute(t *testing.T) {
 		}
 		w.secret("pratique-system", "sigstore", "", "")
 		time.Sleep(keptFor + time.Minute)
-		w.refusing("Secret pratique-system/sigstore: not found")
+		w.refusing("no source of TrustRoot corp can be used: sources[0] (secretRef): see")
 	})
 }
 
@@ -192,12 +202,12 @@ func TestRow74_ARotatedTrustedRootOfAMirrorIsInForce(t *testing.T) {
 		r.Down(true) // and what was had is used until its metadata expire
 		time.Sleep(trusttest.TimestampLasts - 6*time.Hour)
 		synctest.Wait()
-		if w.usable() != two {
+		if w.keeping("sources[0] (tuf)").Digest != two.Digest {
 			t.Error("a mirror that is away took the root with it")
 		}
 		time.Sleep(12 * time.Hour)
 		synctest.Wait()
-		w.refusing("TrustRoot corp: no source can be used: sources[0] (tuf): the trusted root is no longer good")
+		w.refusing("no source of TrustRoot corp can be used: sources[0] (tuf): see")
 		r.Down(false)
 		r.Expire("timestamp", time.Now().Add(trusttest.TimestampLasts))
 		time.Sleep(3 * time.Hour)
@@ -231,7 +241,7 @@ func TestAMirrorThatDoesNotAnswerDoesNotKeepTheWebhookFromStarting(t *testing.T)
 				if !w.store.Synced() {
 					t.Fatal("not synced")
 				}
-				w.refusing("TrustRoot corp: no source can be used: sources[0] (tuf): ")
+				w.refusing("no source of TrustRoot corp can be used: sources[0] (tuf): see")
 				if p := only(t, w.set("payments").Cluster); p.Unusable != "" {
 					t.Errorf("who doesn't refer to it can't be used: %s", p.Unusable)
 				}
@@ -379,7 +389,7 @@ func TestATrustRootsReadingThatPanicsLeavesTheOthersInForce(t *testing.T) {
 		w.apply(inlineRoot("good", text), 1, "4")
 		w.start()
 		got := w.set("payments").Namespaced
-		if len(got) != 2 || !strings.Contains(got[0].Unusable, "boom") || !refuses(t, got[0], "registry.example.com/app") || got[1].Unusable != "" {
+		if len(got) != 2 || !strings.Contains(got[0].Unusable, "TrustRoot bad: reading it failed: see kubectl get trustroot bad -o yaml") || !refuses(t, got[0], "registry.example.com/app") || got[1].Unusable != "" {
 			t.Errorf("%v", got)
 		}
 	})

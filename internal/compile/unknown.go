@@ -143,9 +143,12 @@ func placesOf(t reflect.Type, name string) (places []string) {
 	return places
 }
 
-// nearest returns the name that is the fewest slips of a writer away, and how many those are. Another case is none.
+// nearest returns the name that is the fewest slips of a writer away, and how many those are. Another case is none. Nothing is near
+// a name of more than maxFieldName: what a comparison costs grows with both lengths.
 func nearest(name string, names []string) (near string, distance int) {
-	distance = len(name) + 1
+	if distance = len(name) + 1; len(name) > maxFieldName {
+		return "", distance
+	}
 	for _, n := range names {
 		if d := slips(strings.ToLower(name), strings.ToLower(n)); d < distance {
 			near, distance = n, d

@@ -31,6 +31,10 @@ const maxPlatforms = verify.MaxChildren
 // of 1.5 MiB with its spec (256 keys of RSA-8192 are 370 KiB of PEM).
 const MaxKeys = 256
 
+// maxProblems bounds the problems that are told of one object: nobody mends more of them at once, and to find and to word thousands
+// costs seconds.
+const maxProblems = 32
+
 // notYet is how every error begins that says that this version can't do something which the schema already has.
 const notYet = "not supported yet"
 
@@ -62,12 +66,13 @@ func Validate(obj Object, plainHTTP ...string) field.ErrorList {
 	if v.cluster != nil {
 		c.clusterOnly(spec, v.cluster)
 	}
-	return c.errs
+	return c.all(spec)
 }
 
 // checker gathers errors, and what later fields need of earlier ones.
 type checker struct {
-	errs  field.ErrorList
+	errs  field.ErrorList         // the first maxProblems of them
+	found int                     // how many there are, those included that were not kept
 	known map[string]bool         // the authorities by name
 	order []string                // their names as they come
 	keys  map[string][]verify.Key // the keys of those that carry theirs
@@ -80,25 +85,49 @@ type checker struct {
 	identities int
 	// steps are those that all patterns are compiled to.
 	steps int
+	// fulcio are the names of Fulcio's extensions, once they were needed.
+	fulcio []string
+}
+
+// add keeps an error, if there aren't too many.
+func (c *checker) add(e *field.Error) {
+	if c.found++; c.found <= maxProblems {
+		c.errs = append(c.errs, e)
+	}
+}
+
+// full tells that nothing more need be looked for: enough is wrong.
+func (c *checker) full() bool { return c.found >= maxProblems }
+
+// all returns what is wrong, and says so where that isn't all.
+func (c *checker) all(spec *field.Path) field.ErrorList {
+	if c.found > 0 && c.full() {
+		return append(c.errs, field.Invalid(spec, field.OmitValueType{}, "and perhaps more: mend these first"))
+	}
+	return c.errs
 }
 
 // invalid adds an error that doesn't repeat the value: it may be long, or a private key in the wrong place.
 func (c *checker) invalid(at *field.Path, format string, args ...any) {
-	c.errs = append(c.errs, field.Invalid(at, field.OmitValueType{}, fmt.Sprintf(format, args...)))
+	if c.full() {
+		c.found++
+		return
+	}
+	c.add(field.Invalid(at, field.OmitValueType{}, fmt.Sprintf(format, args...)))
 }
 
 func (c *checker) required(at *field.Path, cure string) {
-	c.errs = append(c.errs, field.Required(at, cure))
+	c.add(field.Required(at, cure))
 }
 
 func (c *checker) unsupported(at *field.Path, cure string) {
-	c.errs = append(c.errs, field.Forbidden(at, notYet+" by this version: "+cure))
+	c.add(field.Forbidden(at, notYet+" by this version: "+cure))
 }
 
 // tooMany adds an error if there are more than bound, and tells whether that is so.
 func (c *checker) tooMany(at *field.Path, n, bound int) bool {
 	if n > bound {
-		c.errs = append(c.errs, field.Invalid(at, n, fmt.Sprintf("at most %d: split the policy", bound)))
+		c.add(field.Invalid(at, n, fmt.Sprintf("at most %d: split the policy", bound)))
 	}
 	return n > bound
 }
@@ -121,7 +150,7 @@ func (c *checker) mode(at *field.Path, m v1alpha1.Mode) {
 	case "", v1alpha1.ModeEnforce, v1alpha1.ModeWarn, v1alpha1.ModeAudit:
 		return
 	}
-	c.errs = append(c.errs, field.NotSupported(at, m, []v1alpha1.Mode{v1alpha1.ModeEnforce, v1alpha1.ModeWarn, v1alpha1.ModeAudit}))
+	c.add(field.NotSupported(at, m, []v1alpha1.Mode{v1alpha1.ModeEnforce, v1alpha1.ModeWarn, v1alpha1.ModeAudit}))
 }
 
 func (c *checker) images(at *field.Path, images v1alpha1.Images) {
@@ -145,6 +174,9 @@ func (c *checker) patterns(at *field.Path, patterns []string) {
 		return
 	}
 	for i, p := range patterns {
+		if c.full() {
+			return
+		}
 		if c.badLength(at.Index(i), p, maxPattern, "write HOST/PATH, for instance registry.example.com/team/**") {
 			continue
 		}
@@ -161,7 +193,7 @@ func (c *checker) references(at *field.Path, r *v1alpha1.References) {
 	switch r.Tags {
 	case "", v1alpha1.TagsPin, v1alpha1.TagsDeny, v1alpha1.TagsAllow:
 	default:
-		c.errs = append(c.errs, field.NotSupported(at.Child("tags"), r.Tags, []v1alpha1.TagRule{v1alpha1.TagsPin, v1alpha1.TagsDeny, v1alpha1.TagsAllow}))
+		c.add(field.NotSupported(at.Child("tags"), r.Tags, []v1alpha1.TagRule{v1alpha1.TagsPin, v1alpha1.TagsDeny, v1alpha1.TagsAllow}))
 	}
 	c.tagGlobs(at.Child("allow"), r.Allow)
 	c.tagGlobs(at.Child("deny"), r.Deny)
@@ -223,7 +255,7 @@ func (c *checker) authorityName(at *field.Path, name string) {
 	case len(problems) > 0:
 		c.invalid(at, "%.80q: want lower-case letters, digits and -, at most 63", name)
 	case c.known[name]:
-		c.errs = append(c.errs, field.Duplicate(at, name))
+		c.add(field.Duplicate(at, name))
 	default:
 		c.known[name] = true
 		c.order = append(c.order, name)

@@ -17,6 +17,9 @@ func (c *checker) authorities(at *field.Path, list []v1alpha1.Authority, cluster
 		return
 	}
 	for i := range list {
+		if c.full() {
+			return
+		}
 		c.authorityName(at.Index(i).Child("name"), list[i].Name)
 		c.authority(at.Index(i), &list[i], cluster)
 	}
@@ -70,7 +73,7 @@ func (c *checker) demand(at *field.Path, d v1alpha1.Demand) {
 	switch d {
 	case "", v1alpha1.DemandOptional, v1alpha1.DemandRequired:
 	default:
-		c.errs = append(c.errs, field.NotSupported(at, d, []v1alpha1.Demand{v1alpha1.DemandOptional, v1alpha1.DemandRequired}))
+		c.add(field.NotSupported(at, d, []v1alpha1.Demand{v1alpha1.DemandOptional, v1alpha1.DemandRequired}))
 	}
 }
 
@@ -100,7 +103,7 @@ func (c *checker) key(at *field.Path, name string, k *v1alpha1.KeyAuthority, clu
 	if k.KMS != "" {
 		n++
 		if !cluster {
-			c.errs = append(c.errs, field.Forbidden(at.Child("kms"), "only in a ClusterImagePolicy, since it uses the install's cloud identity: use data, secretRef or configMapRef"))
+			c.add(field.Forbidden(at.Child("kms"), "only in a ClusterImagePolicy, since it uses the install's cloud identity: use data, secretRef or configMapRef"))
 		}
 		c.badLength(at.Child("kms"), k.KMS, maxURI, "write the key's URI, for instance awskms:///alias/release")
 		c.unsupported(at.Child("kms"), "publish the key's public half in data, secretRef or configMapRef")

@@ -34,11 +34,14 @@ func (c *checker) keyless(at *field.Path, name string, k *v1alpha1.KeylessAuthor
 	}
 	exact := map[[2]string]bool{}
 	for i := range k.Identities {
-		id, before := &k.Identities[i], len(c.errs)
+		if c.full() {
+			return
+		}
+		id, before := &k.Identities[i], c.found
 		c.name(at.Index(i), identityName{"issuer", id.Issuer, id.IssuerPattern, maxIssuer, strangeIssuers()})
 		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers()})
 		c.extensions(at.Index(i).Child("extensions"), id.Extensions)
-		if len(c.errs) == before && c.steps <= maxPolicySteps { // what verify says beyond that
+		if c.found == before && c.steps <= maxPolicySteps { // what verify says beyond that
 			if _, err := identityOf(id); err != nil {
 				c.invalid(at.Index(i), "%s", line(err.Error(), maxProblem))
 			}
@@ -81,9 +84,12 @@ func (c *checker) certificate(at *field.Path, name string, a *v1alpha1.Certifica
 	}
 	exact := map[string]bool{}
 	for i, id := range a.Identities {
-		before := len(c.errs)
+		if c.full() {
+			return
+		}
+		before := c.found
 		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers()})
-		if len(c.errs) == before && c.steps <= maxPolicySteps {
+		if c.found == before && c.steps <= maxPolicySteps {
 			if _, err := verify.NewCertificateIdentity(id.Subject, id.SubjectPattern); err != nil {
 				c.invalid(at.Index(i), "%s", line(err.Error(), maxProblem))
 			}
@@ -128,9 +134,12 @@ func (c *checker) name(at *field.Path, n identityName) {
 }
 
 func (c *checker) pattern(at *field.Path, n identityName) {
+	if c.steps > maxPolicySteps {
+		return // which is said once, of all authorities
+	}
 	steps, err := stepsOf(n.pattern)
 	if c.steps += steps; err == nil && c.steps > maxPolicySteps {
-		return // which is said once, of all authorities
+		return
 	}
 	var whole *regexp.Regexp
 	if err == nil {

@@ -70,9 +70,9 @@ func (c *checker) signature(at *field.Path, s *v1alpha1.SignatureRequirement) {
 		return
 	}
 	if n := *s.AtLeast; n < 1 || n > policy.MaxSigners {
-		c.errs = append(c.errs, field.Invalid(at.Child("atLeast"), n, "want 1 to 64 distinct signers"))
+		c.add(field.Invalid(at.Child("atLeast"), n, "want 1 to 64 distinct signers"))
 	} else if signers, all := c.inline(s.By); ok && all && int(n) > signers {
-		c.errs = append(c.errs, field.Invalid(at.Child("atLeast"), n, "more signers than the authorities in by have distinct keys and identities, so that nobody could satisfy it: add some, or ask for fewer"))
+		c.add(field.Invalid(at.Child("atLeast"), n, "more signers than the authorities in by have distinct keys and identities, so that nobody could satisfy it: add some, or ask for fewer"))
 	}
 }
 
@@ -85,18 +85,18 @@ func (c *checker) by(at *field.Path, by []string) bool {
 	if c.tooMany(at, len(by), maxAuthorities) {
 		return false
 	}
-	before := len(c.errs)
+	before := c.found
 	seen := map[string]bool{}
 	for i, name := range by {
 		switch {
 		case !c.known[name]:
 			c.invalid(at.Index(i), "%.80q is not defined; spec.authorities has: %s", name, c.names())
 		case seen[name]:
-			c.errs = append(c.errs, field.Duplicate(at.Index(i), name))
+			c.add(field.Duplicate(at.Index(i), name))
 		}
 		seen[name] = true
 	}
-	return len(c.errs) == before
+	return c.found == before
 }
 
 // inline counts the distinct keys and identities of authorities; all is false where one's keys aren't in the policy itself, or its

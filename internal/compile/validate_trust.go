@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -23,12 +24,12 @@ func trustRootErrors(t *v1alpha1.TrustRoot, plainHTTP []string, anyHTTP bool) fi
 		c.threshold(at.Child("timestamps"), th.Timestamps, 1)
 		c.threshold(at.Child("signedCertificateTimestamps"), th.SignedCertificateTimestamps, 0)
 	}
-	return c.errs
+	return c.all(spec)
 }
 
 func (c *checker) threshold(at *field.Path, n *int32, least int32) {
 	if n != nil && (*n < least || *n > maxThreshold) {
-		c.errs = append(c.errs, field.Invalid(at, *n, "want "+[]string{"0 (none is asked for)", "1"}[least]+" to 8"))
+		c.add(field.Invalid(at, *n, "want "+[]string{"0 (none is asked for)", "1"}[least]+" to 8"))
 	}
 }
 
@@ -37,7 +38,7 @@ func (c *checker) trustSources(at *field.Path, list []v1alpha1.TrustRootSource, 
 		c.required(at, "name at least one source, for instance {public: {}}")
 	}
 	if len(list) > maxSources {
-		c.errs = append(c.errs, field.Invalid(at, len(list), "at most 8: write another TrustRoot for what is signed by others"))
+		c.add(field.Invalid(at, len(list), "at most 8: write another TrustRoot for what is signed by others"))
 		return
 	}
 	total := 0
@@ -125,21 +126,32 @@ func (c *checker) trustRootName(at *field.Path, name string) {
 // extensions checks which of Fulcio's extensions are asked for.
 func (c *checker) extensions(at *field.Path, wanted map[string]string) {
 	if len(wanted) > maxExtensions {
-		c.errs = append(c.errs, field.Invalid(at, len(wanted), "at most 32: Fulcio has no more"))
+		c.add(field.Invalid(at, len(wanted), "at most 32: Fulcio has no more"))
 		return
 	}
-	known := verify.ExtensionNames()
+	if c.fulcio == nil && len(wanted) > 0 {
+		c.fulcio = verify.ExtensionNames()
+	}
 	for name, value := range inOrder(wanted) {
+		if c.full() {
+			return
+		}
 		key := at.Key(line(name, maxFieldName))
-		switch near, distance := nearest(name, known); {
+		switch {
 		case name == "issuer":
 			c.invalid(key, "write it as the identity's issuer")
-		case near == name:
+		case slices.Contains(c.fulcio, name):
 			c.badLength(key, value, maxSubject, "write the value as the certificate has it, or leave the extension out")
-		case len(name) <= maxFieldName && distance <= len(name)/3:
-			c.invalid(key, "Fulcio has no such extension: did you mean %s?", near)
 		default:
-			c.invalid(key, "Fulcio has no such extension; it has %s", strings.Join(known, ", "))
+			c.invalid(key, "%s", noExtension(name, c.fulcio))
 		}
 	}
+}
+
+// noExtension says which extensions there are, or which one was meant.
+func noExtension(name string, known []string) string {
+	if near, distance := nearest(name, known); near != "" && distance <= len(name)/3 {
+		return "Fulcio has no such extension: did you mean " + near + "?"
+	}
+	return "Fulcio has no such extension; it has " + strings.Join(known, ", ")
 }

@@ -40,10 +40,11 @@ func (w *warner) say(format string, args ...any) {
 }
 
 func (w *warner) images(s *v1alpha1.ImagePolicySpec) {
-	for i, p := range s.Images.Include {
+	exclude := s.Images.Exclude[:min(len(s.Images.Exclude), maxImages)]
+	for i, p := range s.Images.Include[:min(len(s.Images.Include), maxImages)] {
 		at := fmt.Sprintf("spec.images.include[%d]", i)
 		switch {
-		case slices.Contains(s.Images.Exclude, p):
+		case slices.Contains(exclude, p):
 			w.say("%s: is in exclude too, so the policy is not about it", at)
 		case slices.Contains(s.Images.Include[:i], p):
 			w.say("%s: is there twice", at)
@@ -118,6 +119,9 @@ func (w *warner) exact(at, name string) {
 // open warns of a pattern that goes on within the name of an owner: https://github\.com/acme.* is about acme-stranger too.
 func (w *warner) open(at, pattern string) {
 	if pattern == "" || len(pattern) > maxSubject {
+		return
+	}
+	if _, err := stepsOf(pattern); err != nil { // of which Validate tells
 		return
 	}
 	if owner, ok := neighbour(pattern); ok {
