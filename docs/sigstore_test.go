@@ -305,3 +305,23 @@ func TestTheExamplesAreAboutKeysOrSigstore(t *testing.T) {
 		}
 	}
 }
+
+// TestTheCommandThatSignsWithAnOwnPKIIsTheSameEverywhere: of the guide, the example and what --explain says. SIGNERS.md has the runs of it.
+func TestTheCommandThatSignsWithAnOwnPKIIsTheSameEverywhere(t *testing.T) {
+	t.Parallel()
+	space := regexp.MustCompile(`[\s\\#]+`)
+	for _, path := range []string{"docs/policy.md", "examples/own-pki.yaml"} {
+		text := space.ReplaceAllString(readFile(t, path), " ")
+		for _, want := range []string{
+			"cosign import-key-pair --key leaf.key ",
+			"cosign sign --key import-cosign.key --certificate leaf.pem --certificate-chain chain.pem --use-signing-config=false --tlog-upload=false ",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: without %q", path, want)
+			}
+		}
+	}
+	if text := readFile(t, "cmd/pratique/testdata/explain.txt"); !strings.Contains(text, "cosign sign --key import-cosign.key --certificate leaf.pem --certificate-chain chain.pem --use-signing-config=false --tlog-upload=false REG/") {
+		t.Error("--explain says another")
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/verify"
 	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
 	"github.com/pratique-dev/pratique/test/cluster"
@@ -85,7 +86,7 @@ func TestWithoutFilesTheClusterIsAsked(t *testing.T) {
 	a.publish()
 	a.expect("the keys of the status, by somebody without access to Secrets", 0, "ok: by release", "", dev, "payments", a.signed)
 	a.expect("an unsigned image", 1, "NoTrustedSignature: not signed", "", dev, "payments", a.bare)
-	a.expect("another namespace's policies", 0, "NoPolicyInForce", "note: none of the cluster's policies is about namespace default", dev, "default", a.bare)
+	a.expect("another namespace's policies", 0, "NoPolicyInForce", "\nWARNING: NOTHING WAS CHECKED: none of the cluster's policies is about namespace default", dev, "default", a.bare)
 	a.expect("somebody without access to policies", 3, "", "kubectl pratique: no -f, and the cluster's policies can't be read: listing ClusterImagePolicy objects: ", a.kubeconfig("nobody"), "payments", a.signed)
 
 	a.keyless()
@@ -96,7 +97,7 @@ func TestWithoutFilesTheClusterIsAsked(t *testing.T) {
 
 	a.policy("a policy by labels", "apiVersion: pratique.dev/v1alpha1\nkind: ClusterImagePolicy\nmetadata: {name: everywhere}\nspec:\n  namespaceSelector: {matchLabels: {env: production}}\n  images: {include: ['**']}\n  deny: {reason: closed for the holidays}\n")
 	a.expect("the namespace's labels", 1, "DeniedByPolicy: closed for the holidays", "note: ClusterImagePolicy everywhere: no status yet: is the webhook running?", admin, "payments", a.signed)
-	a.expect("the labels of another namespace", 0, "NoPolicyInForce", "note: none of the cluster's policies", admin, "default", a.signed)
+	a.expect("the labels of another namespace", 0, "NoPolicyInForce", "WARNING: NOTHING WAS CHECKED: none of the cluster's policies", admin, "default", a.signed)
 	a.expect("labels that may not be read", 3, "", "the namespace's labels can't be told", dev, "payments", a.signed)
 }
 
@@ -115,8 +116,10 @@ func (a *asked) keyless() {
 	a.policy("a policy by a TrustRoot", byTrustRoot)
 	dev := a.kubeconfig("dev")
 	a.expect("a TrustRoot without a status, whose Secret may not be read", 3, "", "authority ci: TrustRoot acme: ", dev, "builds", image.String())
+	text := string(s.TrustedRoot(a.t))
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
-		"observedGeneration": 1, "trustedRoots": []string{string(s.TrustedRoot(a.t))},
+		"observedGeneration": 1, "trustedRoots": []string{text},
+		"sources":    []any{map[string]string{"kind": "secretRef", "digest": trust.Digest([]byte(text))}},
 		"conditions": []any{map[string]any{"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-10-01T12:00:00Z"}},
 	}})
 	if err != nil {
@@ -124,6 +127,18 @@ func (a *asked) keyless() {
 	}
 	a.kubectl("patch", "trustroot", "acme", "--subresource=status", "--type=merge", "-p", string(patch))
 	a.expect("the trusted root of the status", 0, "ok: by ci (dev@example.com (https://issuer.example.com))", "note: ImagePolicy builds/keyless: no status yet", dev, "builds", image.String())
+
+	a.unusable(dev, image.String())
+}
+
+// unusable asks where one policy of two can't be used.
+func (a *asked) unusable(dev, image string) {
+	a.t.Helper()
+	a.policy("another policy, whose Secret isn't there", strings.NewReplacer("name: production, namespace: payments", "name: lost, namespace: builds", "cosign-pub", "lost-pub").Replace(bySecret))
+	a.expect("the other policy is judged", 3, "ok: by ci (dev@example.com", "ImagePolicy builds/lost: authority release: Secret builds/lost-pub: reading it is forbidden", dev, "builds", image)
+	a.kubectl("patch", "-n", "builds", "imagepolicy", "lost", "--subresource=status", "--type=merge", "-p",
+		`{"status": {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "False", "reason": "KeyUnavailable", "message": "not found", "lastTransitionTime": "2026-10-01T12:00:00Z"}]}}`)
+	a.expect("one that the cluster can't use either refuses, as it does there", 2, "PolicyUnusable: authority release: Secret builds/lost-pub", "ImagePolicy builds/keyless: no status yet", dev, "builds", image)
 }
 
 // prepare makes images, the Secret and who may read what.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -39,6 +40,7 @@ type explainedVoucher struct {
 	Keys       []string `json:"keys,omitempty"`
 	Identities []string `json:"identities,omitempty"`
 	Roots      []string `json:"roots,omitempty"`
+	TrustRoot  string   `json:"trustRoot,omitempty"`
 	Trusts     []string `json:"trusts,omitempty"`
 	Demands    []string `json:"demands,omitempty"`
 	Repository string   `json:"repository,omitempty"` // where its papers are kept, if not beside the image
@@ -58,6 +60,7 @@ type paper struct {
 	Signer   string   `json:"signer,omitempty"` // a claim, where it isn't accepted
 	Time     string   `json:"time,omitempty"`
 	SeenBy   []string `json:"seenBy,omitempty"`
+	Says     []string `json:"says,omitempty"` // Fulcio's extensions, by name and value; a claim likewise
 	Why      string   `json:"why,omitempty"`
 	Wanted   []string `json:"wanted,omitempty"`
 	Detail   string   `json:"detail,omitempty"`
@@ -68,7 +71,7 @@ type paper struct {
 // explainer asks about images that were judged.
 type explainer struct {
 	evaluator *admission.Evaluator
-	set       policy.Set
+	in        inForce
 	namespace string
 }
 
@@ -93,10 +96,17 @@ func (e explainer) all(ctx context.Context, d admission.Decision) []explained {
 type asking struct {
 	question verify.Question
 	by       []string
+	root     trustRoot // as the first of the policies has it
+}
+
+// trustRoot is the TrustRoot by which an authority is judged.
+type trustRoot struct {
+	named string // by the policy; empty for none
+	known bool   // there is an object of that name, or else of the default's
 }
 
 // questions are those of the requirements of some policies about one subject, each with who asks it.
-func questions(policies []*policy.Policy, about func(policy.Subject) bool) []asking {
+func (e explainer) questions(policies []*policy.Policy, about func(policy.Subject) bool) []asking {
 	var out []asking
 	for _, p := range policies {
 		if p.Unusable != "" || p.Action != policy.ActionRequire {
@@ -114,7 +124,7 @@ func questions(policies []*policy.Policy, about func(policy.Subject) bool) []ask
 				i := slices.IndexFunc(out, same)
 				if i < 0 {
 					i = len(out)
-					out = append(out, asking{question: q})
+					out = append(out, asking{question: q, root: e.in.objects.rootOf(p.Name, q.Authority().Name())})
 				}
 				if !slices.Contains(out[i].by, by) {
 					out[i].by = append(out[i].by, by)
@@ -125,16 +135,32 @@ func questions(policies []*policy.Policy, about func(policy.Subject) bool) []ask
 	return out
 }
 
+// unusableOf names the policies that can't be used, whose questions aren't known.
+func unusableOf(policies []*policy.Policy) string {
+	var names []string
+	for _, p := range policies {
+		if p.Unusable != "" {
+			names = append(names, p.Name.String())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "nothing was looked for: can't be used as it is: policy " + strings.Join(names, ", ")
+}
+
 func (e explainer) image(ctx context.Context, open admission.Opener, j admission.Judged) []explained {
 	none := func(why string) []explained { return []explained{{Image: written(j), Problem: why}} }
 	ref, err := policy.ParseReference(j.Written)
 	if err != nil {
 		return none("what is written is no image reference")
 	}
-	policies := e.set.Select(ref, j.Digest).Policies
-	whole := questions(policies, func(s policy.Subject) bool { return s == policy.TheImage })
-	parts := questions(policies, func(s policy.Subject) bool { return s == policy.EachPlatform })
-	switch {
+	policies := e.in.set.Select(ref, j.Digest).Policies
+	whole := e.questions(policies, func(s policy.Subject) bool { return s == policy.TheImage })
+	parts := e.questions(policies, func(s policy.Subject) bool { return s == policy.EachPlatform })
+	switch unusable := unusableOf(policies); {
+	case len(whole)+len(parts) == 0 && unusable != "":
+		return none(unusable)
 	case len(whole)+len(parts) == 0:
 		return none("no policy asks for any paper of it")
 	case j.Digest == v1.Hash{}:
@@ -157,7 +183,7 @@ func (e explainer) image(ctx context.Context, open admission.Opener, j admission
 		one, _ := about(j.Digest, whole)
 		return []explained{one}
 	}
-	first, found := about(j.Digest, questions(policies, func(policy.Subject) bool { return true }))
+	first, found := about(j.Digest, e.questions(policies, func(policy.Subject) bool { return true }))
 	if !found.Index {
 		return []explained{first}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/pratique-dev/pratique/internal/compile"
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
@@ -111,15 +112,19 @@ func voucherOf(about name.Digest, ask asking, a verify.Answer, shelf verify.Shel
 			out.Identities = append(out.Identities, ascii(id.String()))
 		}
 	}
+	if by.Terms().Trust != nil {
+		out.TrustRoot = ask.root.name()
+	}
 	out.Trusts, out.Demands = trusts(by), demands(by)
-	for _, e := range a.Examined {
-		out.Papers = append(out.Papers, paperOf(about, out, e))
+	sign := signer{out, by.Terms(), ask.root, about}
+	for i, e := range a.Examined {
+		out.Papers = append(out.Papers, paperOf(sign, e, i == len(a.Accepted())))
 	}
 	for _, e := range a.Unanswered {
 		out.Unanswered = append(out.Unanswered, ascii(e.Error()))
 	}
 	if whole := whollyRead(shelf); whole && len(a.Examined)+len(a.Unanswered) == 0 {
-		out.Cure, out.Run = fmt.Sprintf("have %s sign it", by.Name()), signCommand(out, about)
+		out.Cure, out.Run = fmt.Sprintf("have %s sign it", by.Name()), sign.command()
 	} else if !whole {
 		out.Unanswered = append(out.Unanswered, "not every place could be read (see above)")
 	}
@@ -129,21 +134,6 @@ func voucherOf(about name.Digest, ask asking, a verify.Answer, shelf verify.Shel
 // whollyRead tells whether every place answered: only then does nothing mean that there is nothing.
 func whollyRead(s verify.Shelf) bool {
 	return s.Err == nil && len(s.Others) == 0 && !slices.ContainsFunc(s.Places, func(p verify.PlaceAnswer) bool { return p.Err != nil })
-}
-
-// signCommand is how an authority signs an image, with cosign.
-func signCommand(v explainedVoucher, image name.Digest) string {
-	command := "cosign sign "
-	if v.Repository != "" {
-		command = "COSIGN_REPOSITORY=" + v.Repository + " " + command
-	}
-	switch v.Kind {
-	case "key":
-		command += "--key KEY "
-	case "certificate":
-		command += "--key KEY --certificate CERTIFICATE "
-	}
-	return command + image.String()
 }
 
 // identity is one with the extensions that it asks for.
@@ -166,12 +156,17 @@ func trusts(a verify.Authority) []string {
 	var out []string
 	h := t.Holds()
 	if len(a.Identities()) == 0 { // certificates are Fulcio's word for keyless authorities alone
-		h.CertificateAuthorities = nil
+		h.CertificateAuthorities, h.CertificateLogs = nil, nil
+	}
+	if h.Thresholds.SCTs == 0 {
+		h.CertificateLogs = nil
 	}
 	for _, part := range []struct {
 		what string
 		all  []string
-	}{{"certificate authority", h.CertificateAuthorities}, {"transparency log", h.Logs}, {"timestamp authority", h.TimestampAuthorities}} {
+	}{{"certificate authority", h.CertificateAuthorities}, {"certificate transparency log", h.CertificateLogs}, {"transparency log", h.Logs},
+		{"timestamp authority", h.TimestampAuthorities},
+	} {
 		for _, address := range part.all {
 			if address == "" {
 				address = "without an address"
@@ -213,8 +208,32 @@ func many(n int, one, several string) string {
 	return fmt.Sprintf("%d %s", n, several)
 }
 
-// paperOf tells what became of a paper.
-func paperOf(about name.Digest, v explainedVoucher, e verify.Examined) paper {
+// name is what a TrustRoot is called, and what that is if nobody chose it.
+func (r trustRoot) name() string {
+	switch {
+	case r.named == "" && !r.known:
+		return compile.DefaultTrustRoot + " (the default, as this release knows it)"
+	case r.named == "":
+		return compile.DefaultTrustRoot + " (the default)"
+	case !r.known:
+		return r.named + " (as this release knows it)"
+	}
+	return ascii(r.named)
+}
+
+// paperOf tells what became of a paper. What its certificate says is told of those that count, and of the nearest of the others.
+func paperOf(sign signer, e verify.Examined, nearest bool) paper {
+	p := paperAlone(sign, e)
+	if e.Miss != nil && !nearest {
+		return p
+	}
+	for _, x := range e.Says {
+		p.Says = append(p.Says, ascii(x.Name+" "+x.Value))
+	}
+	return p
+}
+
+func paperAlone(sign signer, e verify.Examined) paper {
 	if e.Miss == nil {
 		ev := e.Evidence
 		p := paper{Form: string(ev.Form()), Source: source(ev.Source()), Place: placeName(ev.Place()), Accepted: true, Signer: ascii(ev.Who())}
@@ -226,13 +245,17 @@ func paperOf(about name.Digest, v explainedVoucher, e verify.Examined) paper {
 			if w.Log {
 				kind = "transparency log"
 			}
-			p.SeenBy = append(p.SeenBy, strings.TrimSpace(fmt.Sprintf("%s %s", kind, ascii(w.Name)))+" at "+w.Time.UTC().Format(time.RFC3339))
+			when := "(tells no time)"
+			if !w.Time.IsZero() {
+				when = "at " + w.Time.UTC().Format(time.RFC3339)
+			}
+			p.SeenBy = append(p.SeenBy, strings.TrimSpace(kind+" "+ascii(w.Name))+" "+when)
 		}
 		return p
 	}
 	m := *e.Miss
 	p := paper{Form: string(m.Form), Source: source(m.Source), Place: placeName(m.Place)}
-	words(&p, about, v, m, e.Unread)
+	words(&p, sign, e)
 	return p
 }
 

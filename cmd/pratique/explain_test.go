@@ -50,7 +50,7 @@ func explainImage(t *testing.T, r *verifytest.Registry, image v1.Hash, require .
 	}}}
 	e := &admission.Evaluator{Policies: fixed{set}, Registries: shelf{r}, Verifier: verifier}
 	d := decide(t.Context(), e, "default", []admission.Image{{List: argument, Name: "1", Reference: "registry.example/app@" + image.String()}})
-	return explainer{e, set, "default"}.all(t.Context(), d)
+	return explainer{e, inForce{set: set, objects: newObjects("default")}, "default"}.all(t.Context(), d)
 }
 
 func mustSignature(t *testing.T, by ...verify.Authority) policy.Requirement {
@@ -119,6 +119,42 @@ func TestAnExplanationIsPlainTextWhateverStrangersWrote(t *testing.T) {
 		if c != '\n' && (c < ' ' || c > '~') {
 			t.Fatalf("%q is in the text", c)
 		}
+	}
+}
+
+func TestTheCertificateThatEndedIsNamedWithItsCure(t *testing.T) {
+	t.Parallel()
+	image, s := verifytest.Digest("image"), verifytest.NewSigstore(t)
+	leaf := verifytest.Leaf{DNS: []string{"release.example.com"}}
+	old, good := verifytest.NewPKI(t, verifytest.Before()), verifytest.NewPKI(t, verifytest.Always())
+	ended := good.Intermediate(t, verifytest.Before())
+	const until = " is valid from 2021-10-01T12:00:00Z to 2026-10-01T11:00:00Z, and is judged by "
+	for what, tc := range map[string]struct {
+		pki, from        *verifytest.PKI
+		why, whose, cure string
+	}{
+		"the root": {old, old, "the root that it leads to has ended: ", old.Certificate().Subject.String(),
+			"put the PKI's new root into the roots of authority corporate, and have it signed again by a certificate below that"},
+		"one between": {good, ended, "a certificate of its chain has ended: ", ended.Certificate().Subject.String(),
+			"have it signed again with a new certificate; with a timestamp, a signature outlives its certificate"},
+	} {
+		r := verifytest.NewRegistry()
+		holder := tc.from.Issue(t, leaf)
+		r.Attach(image, s.Sign(t, verifytest.Signing{Holder: &holder, Chain: true, Version: "0.2"}, image))
+		p := explainImage(t, r, image, mustSignature(t, tc.pki.Authority(t, "corporate", verify.Terms{}, "release.example.com")))[0].Authorities[0].Papers[0]
+		if p.Why != tc.why+tc.whose || !strings.HasPrefix(p.Detail, tc.whose+until) || p.Cure != tc.cure {
+			t.Errorf("%s: why %q, detail %q, cure %q", what, p.Why, p.Detail, p.Cure)
+		}
+	}
+}
+
+func TestALongTextIsCutInTheMiddle(t *testing.T) {
+	t.Parallel()
+	if got := middle("short", 20); got != "short" {
+		t.Errorf("%q", got)
+	}
+	if got := middle("mirror https://tuf.example could not be read: many words: see to it", 25); got != "mirror htt ...  see to it" {
+		t.Errorf("%q", got)
 	}
 }
 

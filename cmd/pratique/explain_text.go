@@ -90,7 +90,9 @@ func (a explainedVoucher) write(b *strings.Builder) {
 		t.row("", "- "+n)
 	}
 	t.rows("roots", a.Roots)
-	t.rows("trusts", a.Trusts)
+	if a.TrustRoot != "" {
+		t.rows("trusts", slices.Concat([]string{"TrustRoot " + a.TrustRoot}, a.Trusts))
+	}
 	t.rows("demands", a.Demands)
 	if len(a.Demands) == 0 {
 		t.row("demands", "nothing beside the signature")
@@ -212,6 +214,7 @@ func (p paper) write(b *strings.Builder, n int) {
 	t := table{b, 9, 7}
 	t.row("by", p.Signer)
 	t.rows("wanted", p.Wanted)
+	t.rows("says", p.Says)
 	t.rows("seen", p.SeenBy)
 	t.row("why", p.Why)
 	t.row("detail", p.Detail)

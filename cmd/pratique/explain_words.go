@@ -1,29 +1,36 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/google/go-containerregistry/pkg/name"
+	"time"
 
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 // words says why a paper was not accepted, and what can be done about it.
-func words(p *paper, about name.Digest, v explainedVoucher, m verify.Miss, unread bool) {
+func words(p *paper, sign signer, e verify.Examined) {
+	m, v := *e.Miss, sign.voucher
 	claimed := ascii(m.Claimed)
 	switch m.Reason {
 	case verify.MissUnproven:
 		p.Signer, p.Why, p.Detail, p.Cure = claimed, m.Lack.String(), ascii(m.Why), cureOf(m.Lack, v)
+		if e.Ended != nil {
+			ended(p, v, *e.Ended)
+		}
 	case verify.MissOtherSigner:
 		otherSigner(p, v, claimed)
+		if e.Differs != (verify.Extension{}) {
+			otherExtension(p, v, e.Differs)
+		}
 	case verify.MissOtherSubject:
 		p.Why = "it is about another digest: " + claimed
-		p.Cure, p.Run = "have this one signed", signCommand(v, about)
+		p.Cure, p.Run = "have this one signed", sign.command()
 	case verify.MissOtherType:
 		p.Why = "it is no signature, but of type " + claimed
-		if unread {
+		if e.Unread {
 			p.Why += " (not fetched: it says so itself)"
 		}
 	case verify.MissMalformed:
@@ -32,6 +39,32 @@ func words(p *paper, about name.Digest, v explainedVoucher, m verify.Miss, unrea
 	default:
 		p.Why = "it was not accepted"
 	}
+}
+
+// ended names the certificate of an own PKI's chain that was out of time.
+func ended(p *paper, v explainedVoucher, c verify.Ended) {
+	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	subject := cmp.Or(ascii(c.Subject), "the signer's")
+	p.Detail = fmt.Sprintf("%s is valid from %s to %s, and is judged by %s", subject, day(c.From), day(c.Until), day(c.At))
+	switch {
+	case c.At.Before(c.From):
+		p.Why, p.Cure = "a certificate of its chain was not valid yet: "+subject, cureOf(verify.LackNotYet, v)
+	case c.Root:
+		p.Why = "the root that it leads to has ended: " + subject
+		p.Cure = "put the PKI's new root into the roots of authority " + v.Name + ", and have it signed again by a certificate below that"
+	default:
+		p.Why, p.Cure = "a certificate of its chain has ended: "+subject, cureOf(verify.LackExpiredNow, v)
+	}
+}
+
+// otherExtension tells of a certificate with the right issuer and subject what else is wrong with it.
+func otherExtension(p *paper, v explainedVoucher, x verify.Extension) {
+	p.Signer, _, _ = strings.Cut(p.Signer, ", whose "+x.Name+" is ")
+	p.Why = fmt.Sprintf("right identity, but its %s is %q", x.Name, ascii(x.Value))
+	if x.Value == "" {
+		p.Why = "right identity, but it has no " + x.Name
+	}
+	p.Cure = "if that one may vouch, change the extensions of the identity in authority " + v.Name
 }
 
 // otherSigner tells whose signature it is, beside those that are wanted.

@@ -120,15 +120,16 @@ func exitCode(d admission.Decision) int {
 }
 
 // printJSON prints the decision for programs.
-func printJSON(out io.Writer, d admission.Decision, explanations []explained) error {
+func printJSON(out io.Writer, d admission.Decision, warnings []string, explanations []explained) error {
 	doc := struct {
 		Namespace string                  `json:"namespace"`
 		Decision  string                  `json:"decision"`
 		Reasons   []policy.Reason         `json:"reasons"`
 		Detail    string                  `json:"detail,omitempty"`
 		Images    []admission.ImageRecord `json:"images"`
+		Warnings  []string                `json:"warnings,omitempty"` // of policies in files
 		Explained []explained             `json:"explained,omitempty"`
-	}{Namespace: d.Namespace, Decision: d.Word(), Reasons: d.Reasons(), Images: d.Describe(), Explained: explanations}
+	}{Namespace: d.Namespace, Decision: d.Word(), Reasons: d.Reasons(), Images: d.Describe(), Warnings: warnings, Explained: explanations}
 	if d.Refusal != nil {
 		doc.Detail = d.Refusal.Detail
 	}

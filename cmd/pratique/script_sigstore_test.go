@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,7 +34,8 @@ func newSigstores() sigstores {
 // sigstoreCommands are what the scripts can say about Sigstore:
 //
 //	sigstore NAME...             makes instances in memory: $ROOT_NAME is the trusted_root.json, as a string of JSON
-//	person NAME SUBJECT ISSUER   is somebody whom a Fulcio confirms
+//	person NAME SUBJECT ISSUER [NUMBER=EXTENSION]...
+//	                             is somebody whom a Fulcio confirms, with its extensions by the last numbers of their OIDs
 //	pki NAME...                  makes certificate authorities: $PKI_NAME is the root's PEM, as a string of JSON
 //	signer NAME...               makes keys whose signatures an instance can log: $PEM_NAME is the public half, as a string of JSON
 //	mirror NAME SIGSTORE         starts a TUF repository with an instance's root: $MIRROR_NAME is its URL, $HOST_NAME its host, and
@@ -48,7 +50,7 @@ func sigstoreCommands(t *testing.T) map[string]func(*testscript.TestScript, bool
 	some := func(args []string) bool { return len(args) > 0 }
 	several := func(n int) func([]string) bool { return func(args []string) bool { return len(args) == n } }
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"sigstore": with(cmdSigstore, "sigstore NAME...", some), "person": with(cmdPerson, "person NAME SUBJECT ISSUER", several(3)),
+		"sigstore": with(cmdSigstore, "sigstore NAME...", some), "person": with(cmdPerson, "person NAME SUBJECT ISSUER [NUMBER=EXTENSION]...", func(args []string) bool { return len(args) >= 3 }),
 		"pki": with(cmdPKI, "pki NAME...", some), "signer": with(cmdSigner, "signer NAME...", some),
 		"mirror": with(cmdMirror, "mirror NAME SIGSTORE", several(2)), "mirror-down": with(cmdMirrorDown, "mirror-down NAME", several(1)),
 	}
@@ -68,8 +70,15 @@ func cmdSigstore(t failer, w *world, args []string) {
 	}
 }
 
-func cmdPerson(_ failer, w *world, args []string) {
-	w.people[args[0]] = verifytest.Person{Subject: args[1], Issuer: args[2]}
+func cmdPerson(t failer, w *world, args []string) {
+	p := verifytest.Person{Subject: args[1], Issuer: args[2], Extensions: map[int]string{}}
+	for _, arg := range args[3:] {
+		number, value, _ := strings.Cut(arg, "=")
+		n, err := strconv.Atoi(number)
+		t.script.Check(err)
+		p.Extensions[n] = value
+	}
+	w.people[args[0]] = p
 }
 
 func cmdPKI(t failer, w *world, args []string) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,8 @@ type verifyFlags struct {
 	explain   bool
 	config    string
 	cluster   clusterFlags
+
+	namespaced bool // -n was given
 }
 
 func verifyCommand() *cobra.Command {
@@ -45,12 +48,14 @@ func verifyCommand() *cobra.Command {
 With -f, the policies are those of the files, with whatever they refer to: Secrets, ConfigMaps, TrustRoots and Namespaces. Without,
 they are those of the current kubeconfig's cluster, and their public keys and trusted roots are read from the objects' statuses.
 
-Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does, but something could not be found out; 3 used wrongly.`,
+Exit status: 0 every image is allowed; 1 an image violates a policy; 2 none does, but something could not be found out; 3 used wrongly,
+or a policy can't be used as it is written.`,
 		Example: `  pratique verify -f policy.yaml registry.example.com/payments/api:1.4.2
   kubectl pratique verify -n payments --explain registry.example.com/payments/api@sha256:...
   pratique verify -f policies/ -n payments --manifest deployment.yaml -o json`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, images []string) error {
+			f.namespaced = cmd.Flags().Changed("namespace")
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), images)
 		},
 	}
@@ -80,21 +85,24 @@ func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []s
 	if err != nil {
 		return err
 	}
-	set, err := f.policies(ctx, rule, notes)
+	in, err := f.policies(ctx, rule, notes)
 	if err != nil {
 		return err
 	}
-	evaluator, err := f.evaluator(set)
+	for _, w := range in.objects.warnings {
+		fmt.Fprintln(notes, "warning:", w)
+	}
+	evaluator, err := f.evaluator(in.set)
 	if err != nil {
 		return err
 	}
 	d := decide(ctx, evaluator, f.namespace, images)
 	var explanations []explained
 	if f.explain {
-		explanations = explainer{evaluator, set, f.namespace}.all(ctx, d)
+		explanations = explainer{evaluator, in, f.namespace}.all(ctx, d)
 	}
 	if f.output == "json" {
-		err = printJSON(out, d, explanations)
+		err = printJSON(out, d, in.objects.warnings, explanations)
 	} else {
 		_, err = io.WriteString(out, report(d)+explainText(explanations))
 	}
@@ -104,7 +112,22 @@ func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []s
 	for _, cure := range cures(d) {
 		fmt.Fprintln(notes, "note:", cure)
 	}
-	if code := exitCode(d); code != exitAllowed {
+	if in.note != "" {
+		fmt.Fprintln(notes, "\nWARNING:", in.note)
+	}
+	return in.exit(d)
+}
+
+// exit ends the program with what came of it: what can't be used first, for until that is mended nothing more is known.
+func (in inForce) exit(d admission.Decision) error {
+	lines := func(all []string) string { return strings.Join(all, "\n  ") }
+	code := exitCode(d)
+	switch {
+	case len(in.unusable) > 0:
+		return wrong("policies can't be used, for what they refer to isn't there or isn't fit:\n  %s", lines(append(in.unusable, in.unknown...)))
+	case len(in.unknown) > 0:
+		return &exitError{code: cmp.Or(code, exitUndetermined), err: fmt.Errorf("policies can't be used now, for what they refer to could not be reached:\n  %s", lines(in.unknown))}
+	case code != exitAllowed:
 		return &exitError{code: code}
 	}
 	return nil

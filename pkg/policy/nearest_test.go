@@ -75,7 +75,7 @@ func TestARefusalTellsTheNearestMissInOneLine(t *testing.T) {
 		"what we have no words for": {[]verify.Authority{ci}, []verify.Candidate{sign(tag, func(_ *verifytest.Person, by *verifytest.Signing) { by.Chain = true })}, tagged + "it doesn't verify: a bundle of version 0.3 has one certificate, not a chain"},
 		"the nearest of several papers and authorities": {[]verify.Authority{release, ci},
 			[]verify.Candidate{verifytest.LegacySignature(verifytest.NewSigner(t, 9), image), sign(branch, nil), sign(tag, func(_ *verifytest.Person, by *verifytest.Signing) { by.Logs = nil })},
-			"3 signatures found (bundle), none by release or ci; nearest: https://github.com/*refs/tags/v1 (https://token.actions.githubusercontent.com), but no transparency log entry came with it"},
+			"3 signatures found (1 legacy, 2 bundle), none by release or ci; nearest: https://github.com/*refs/tags/v1 (https://token.actions.githubusercontent.com), but no transparency log entry came with it"},
 		"more than are kept": {[]verify.Authority{release}, manySigned(t, image), "at least 8 signatures found (legacy), none by release"},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -196,13 +196,14 @@ func (s signature) nearest(findings []verify.Findings) string {
 		return fmt.Sprintf("not signed: no signature found, wanted one by %s", who)
 	}
 	m := f.Misses[0]
-	signatures := 0
+	signatures, forms := 0, map[verify.Form]int{}
 	for _, x := range f.Misses {
 		if x.Reason == verify.MissUnproven || x.Reason == verify.MissOtherSigner {
 			signatures++
+			forms[x.Form]++
 		}
 	}
-	some := fmt.Sprintf("%s found (%s), none by %s", count(signatures, "signature"), m.Form, who)
+	some := fmt.Sprintf("%s found (%s), none by %s", count(signatures, "signature"), packed(forms), who)
 	if len(f.Misses) == verify.MaxMisses && signatures == verify.MaxMisses {
 		some = "at least " + some
 	}
@@ -222,6 +223,20 @@ func (s signature) nearest(findings []verify.Findings) string {
 	case verify.MissMalformed:
 	}
 	return fmt.Sprintf("%s; nearest: one that can't be read: %s", papers, printable(m.Claimed))
+}
+
+// packed says how signatures are packed, and of several ways how many are so.
+func packed(forms map[verify.Form]int) string {
+	var parts []string
+	for _, form := range []verify.Form{verify.FormLegacy, verify.FormBundle} {
+		switch n := forms[form]; {
+		case n > 0 && len(forms) > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", n, form))
+		case n > 0:
+			parts = append(parts, string(form))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // lack says what wasn't shown: in our words where we have any.

@@ -137,31 +137,27 @@ type keyHolders []Key
 
 func (h keyHolders) signers() int { return len(h) }
 
-func (h keyHolders) prove(ctx context.Context, o *opened, t Terms, left *budget, _ time.Time) (proof, error) {
+func (h keyHolders) prove(ctx context.Context, o *opened, t Terms, left *budget, now time.Time) (proof, error) {
 	b, err := o.byKey()
 	if err != nil {
 		return proof{}, notBy{o.signer, farOtherKind}
 	}
-	var short error
 	for _, k := range h.likeliest(o.hint) {
-		res, err := k.verify(ctx, b, o, t, left)
-		if err == nil {
-			return proof{signer: k.fingerprint, key: k.fingerprint, who: "key " + k.fingerprint.String(), at: earliest(res), seen: witnesses(res)}, nil
-		}
-		if stop(err) {
-			return proof{}, err
-		}
-		if short == nil && (t.Log == Required || t.Timestamp == Required) { // whether the signature at least is good
-			switch _, bare := k.verify(ctx, b, o, Terms{}, left); {
-			case stop(bare):
-				return proof{}, bare
-			case bare == nil:
-				short = unproven{"key " + k.fingerprint.String(), lacking(o, t, err), why(err)}
+		who := "key " + k.fingerprint.String()
+		res, err := k.verify(ctx, b, o, t, left, now)
+		var other notSigned
+		switch {
+		case err == nil:
+			p := proof{signer: k.fingerprint, key: k.fingerprint, who: who, at: earliest(res), seen: witnesses(res)}
+			if t.Log == Required && p.at.IsZero() {
+				p.until = o.logsEnd(o.material(t, nil), now)
 			}
+			return p, nil
+		case stop(err):
+			return proof{}, err
+		case !errors.As(err, &other): // nobody else's key will do for a signature by this one
+			return proof{}, unproven{who, lacking(o, t, err), why(err)}
 		}
-	}
-	if short != nil {
-		return proof{}, short
 	}
 	if h.hinted(o) {
 		return proof{}, unproven{o.signer, LackSignature, "the signature doesn't verify with the key that it names"}
@@ -184,29 +180,48 @@ func (h keyHolders) likeliest(hint []byte) []Key {
 	return h
 }
 
-// verify tries what the terms ask for, with a verified time first if there may be one.
-func (k Key) verify(ctx context.Context, b *entity, o *opened, t Terms, left *budget) (*sgverify.VerificationResult, error) {
+// notSigned says that a signature by itself isn't one by a key.
+type notSigned struct{ error }
+
+// Unwrap returns the cause.
+func (e notSigned) Unwrap() error { return e.error }
+
+// verify checks the signature by itself, which costs least, and then what the terms ask for and what may tell a time: whatever a stranger puts
+// beside a signature of nobody's, as slow as it may be, is never looked at.
+func (k Key) verify(ctx context.Context, b *entity, o *opened, t Terms, left *budget, now time.Time) (*sgverify.VerificationResult, error) {
 	if k.verifier == nil {
 		return nil, errors.New("a key that was not parsed")
 	}
+	if err, known := o.isntBy[k.fingerprint]; known {
+		return nil, err
+	}
+	if err := left.spend(ctx); err != nil {
+		return nil, err
+	}
+	res, err := o.verify(b, o.material(Terms{}, k.verifier), now, []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()}, sgverify.WithKey())
+	if err != nil {
+		return nil, o.not(k, err)
+	}
 	m := o.material(t, k.verifier)
-	var err error
 	for _, try := range t.attempts(o) {
-		if err := left.spend(ctx); err != nil {
+		if err := left.spendAll(ctx, o, t, false); err != nil {
 			return nil, err
 		}
-		var res *sgverify.VerificationResult
-		if res, err = o.verify(b, m, try, sgverify.WithKey()); err == nil {
-			return res, nil
+		var more *sgverify.VerificationResult
+		if more, err = o.verify(b, m, now, try, sgverify.WithKey()); err == nil {
+			return more, nil
 		}
 	}
-	return nil, err
+	if t.Log == Required || t.Timestamp == Required {
+		return nil, err
+	}
+	return res, nil
 }
 
-// attempts are the ways in which a signature by a key can meet the terms, the one that tells most first.
+// attempts are the ways in which a signature by a key can meet the terms, or tell a time, the one that tells most first.
 func (t Terms) attempts(o *opened) [][]sgverify.VerifierOption {
 	if t.Trust == nil {
-		return [][]sgverify.VerifierOption{{sgverify.WithNoObserverTimestamps()}}
+		return nil
 	}
 	logs, stamped := 1, []sgverify.VerifierOption{sgverify.WithObserverTimestamps(1)}
 	if t.Log == Required {
@@ -222,12 +237,8 @@ func (t Terms) attempts(o *opened) [][]sgverify.VerifierOption {
 	if t.Log != Required && (t.Timestamp == Required || o.stamps > 0) {
 		out = append(out, stamped)
 	}
-	switch {
-	case t.Timestamp == Required:
-	case t.Log == Required:
+	if t.Log == Required && t.Timestamp != Required { // which is judged by now
 		out = append(out, []sgverify.VerifierOption{sgverify.WithTransparencyLog(logs), sgverify.WithNoObserverTimestamps()})
-	default:
-		out = append(out, []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()})
 	}
 	return out
 }

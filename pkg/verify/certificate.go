@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -80,62 +79,6 @@ func parseCertificates(text []byte, most int) ([]*x509.Certificate, error) {
 		return nil, errors.New("no certificate in it: want -----BEGIN CERTIFICATE-----")
 	}
 	return out, nil
-}
-
-// CertificateIdentity is a name that a certificate of an own PKI must have: one of its subject alternative names (email, URI or DNS name),
-// or its whole subject as RFC 4514 writes it, such as CN=release,O=Acme. The zero CertificateIdentity is nobody's.
-type CertificateIdentity struct {
-	exact, pattern string
-	whole          *regexp.Regexp
-}
-
-// NewCertificateIdentity takes a name, or an RE2 pattern that must match the whole of one.
-func NewCertificateIdentity(subject, subjectPattern string) (CertificateIdentity, error) {
-	anchored, err := anchor("subject", subject, subjectPattern)
-	if err != nil {
-		return CertificateIdentity{}, err
-	}
-	id := CertificateIdentity{exact: subject, pattern: subjectPattern}
-	if anchored != "" {
-		id.whole, err = regexp.Compile(anchored)
-	}
-	return id, err
-}
-
-// String is the identity for people.
-func (i CertificateIdentity) String() string { return written(i.exact, i.pattern) }
-
-func (i CertificateIdentity) matches(name string) bool {
-	if i.whole != nil {
-		return i.whole.MatchString(name)
-	}
-	return i.exact != "" && i.exact == name
-}
-
-// namesOf are the names of a certificate, each as it may be asked for. Those of one kind can't be read as another's: a CA that confirms
-// addresses of any form must not be taken to confirm a URI, nor one of URIs a subject. An address has an at sign and no colon, a URI a
-// scheme, a DNS name neither at sign nor colon; and what has an equals sign is a URI, or a subject.
-func namesOf(c *x509.Certificate) []string {
-	var names []string
-	for _, n := range c.EmailAddresses {
-		if strings.Contains(n, "@") && !strings.ContainsAny(n, ":=") {
-			names = append(names, n)
-		}
-	}
-	for _, u := range c.URIs {
-		if u.IsAbs() {
-			names = append(names, u.String())
-		}
-	}
-	for _, n := range c.DNSNames {
-		if n != "" && !strings.ContainsAny(n, "@:=") {
-			names = append(names, n)
-		}
-	}
-	if s := c.Subject.String(); s != "" {
-		names = append(names, s)
-	}
-	return names
 }
 
 // NewCertificateAuthority returns the authority of whoever holds a certificate of an own PKI that has one of the names. The chain is
@@ -211,21 +154,21 @@ func (c certificates) prove(ctx context.Context, o *opened, t Terms, left *budge
 		return proof{}, err
 	}
 	bare := []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()}
-	if _, err := o.verify(held, o.material(Terms{}, key.verifier), bare, sgverify.WithKey()); err != nil {
+	if _, err := o.verify(held, o.material(Terms{}, key.verifier), now, bare, sgverify.WithKey()); err != nil {
 		return proof{}, unproven{name, LackSignature, why(err)}
 	}
 	var short error
-	for _, seen := range c.seen(ctx, b, o, t, left) {
+	for _, seen := range c.seen(ctx, b, o, t, left, now) {
 		if stop(seen.err) {
 			return proof{}, seen.err
 		}
 		var until time.Time
 		if short = seen.err; short == nil {
-			if err := left.spendChain(ctx, len(o.chain)); err != nil {
+			if err := left.spendChain(ctx, o); err != nil {
 				return proof{}, err
 			}
 			if until, short = c.chain(o, seen.times(), now); short == nil {
-				return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: first(seen.times()), until: until, seen: seen.by}, nil
+				return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: first(seen.times()), until: sooner(until, seen.until), seen: seen.by}, nil
 			}
 		}
 	}
@@ -245,8 +188,9 @@ func (c certificates) named(leaf *x509.Certificate) (string, bool) {
 
 // sighting is when the signature was seen by somebody who is trusted, on terms; err says why the terms aren't met.
 type sighting struct {
-	by  []Witness
-	err error
+	by    []Witness
+	until time.Time // until when this may be believed without another look; zero if for ever
+	err   error
 }
 
 // times are those of the witnesses.
@@ -258,63 +202,99 @@ func (s sighting) times() []time.Time {
 	return out
 }
 
-// seen tells when the signature was seen, in each of the ways in which the terms can be met, the one that tells most first.
-func (c certificates) seen(ctx context.Context, b *entity, o *opened, t Terms, left *budget) []sighting {
+// seen tells when the signature was seen, in each of the ways in which the terms can be met: with what is optional, and without.
+func (c certificates) seen(ctx context.Context, b *entity, o *opened, t Terms, left *budget, now time.Time) []sighting {
 	if t.Trust == nil {
 		return []sighting{{}}
 	}
-	m, th := o.material(t, nil), t.Trust.thresholds
-	logged := func(n int) (by []Witness, err error) {
-		if err := left.spend(ctx); err != nil {
-			return nil, err
-		}
-		found, err := sgverify.VerifyTlogEntry(b, m, n, true)
-		for _, at := range found {
-			by = append(by, Witness{Log: true, Name: at.URI, Time: at.Time})
-		}
-		return by, err
+	stamps, stampErr := o.stampers(ctx, b, t, left)
+	if stampErr != nil && stop(stampErr) {
+		return []sighting{{err: stampErr}}
 	}
-	stamped := func(n int) (by []Witness, err error) {
-		if err := left.spend(ctx); err != nil {
-			return nil, err
+	var ways []sighting
+	for _, optional := range []bool{true, false} {
+		var way sighting
+		var logErr error
+		if stampErr == nil && (optional || t.Timestamp == Required) {
+			way.by = stamps
 		}
-		found, err := sgverify.VerifySignedTimestampWithThreshold(b, m, n)
-		for _, at := range found {
-			by = append(by, Witness{Name: at.URI, Time: at.Time})
+		if t.Log == Required || optional && o.entries > 0 {
+			var logs []Witness
+			var until time.Time
+			if logs, until, logErr = o.loggers(ctx, b, t, left, way.times(), now); logErr == nil {
+				way.by, way.until = slices.Concat(logs, way.by), until
+			}
 		}
-		return by, err
+		switch {
+		case logErr != nil && stop(logErr):
+			return []sighting{{err: logErr}}
+		case t.Log == Required && logErr != nil, t.Timestamp == Required && stampErr != nil:
+			way.err = o.unseen(t, errors.Join(logErr, stampErr), logErr)
+		}
+		ways = append(ways, way)
+		if (t.Log == Required || o.entries == 0) && (t.Timestamp == Required || o.stamps == 0) {
+			break // nothing is optional
+		}
 	}
-	var need, all sighting
-	logs, logErr := []Witness(nil), error(nil)
-	if t.Log == Required {
-		logs, logErr = logged(th.Logs)
-		need.by, need.err = logs, logErr
-	} else if o.entries > 0 {
-		logs, logErr = logged(1)
-	}
-	var stamps []Witness
-	var stampErr error
+	return ways
+}
+
+// stampers are the timestamp authorities that saw the signature, if they are as many as the terms ask for.
+func (o *opened) stampers(ctx context.Context, b *entity, t Terms, left *budget) ([]Witness, error) {
+	need := 1
 	if t.Timestamp == Required {
-		stamps, stampErr = stamped(th.Timestamps)
-		need.by, need.err = append(need.by, stamps...), errors.Join(need.err, stampErr)
-	} else if o.stamps > 0 {
-		stamps, stampErr = stamped(1)
+		need = t.Trust.thresholds.Timestamps
+	} else if o.stamps == 0 {
+		return nil, nil
 	}
-	if need.err != nil {
-		return []sighting{{err: o.unseen(t, need.err, logErr)}}
+	if err := left.spendStamps(ctx, o, t); err != nil {
+		return nil, err
 	}
-	if logErr == nil {
-		all.by = append(all.by, logs...)
+	m := o.material(t, nil)
+	found, err := sgverify.VerifySignedTimestampWithThreshold(o.signed(b), m, need)
+	if err != nil {
+		return nil, err
 	}
-	if stampErr == nil {
-		all.by = append(all.by, stamps...)
+	if o.stamps > 1 {
+		stamps, err := o.stampedBy(m)
+		return witnesses(&sgverify.VerificationResult{VerifiedTimestamps: stamps}), err
 	}
-	for _, err := range []error{logErr, stampErr} {
-		if err != nil && stop(err) {
-			return []sighting{{err: err}}
+	return []Witness{{Name: found[0].URI, Time: found[0].Time}}, nil
+}
+
+// loggers are the logs that saw the signature and told when, if as many have it as the terms ask for that were trusted when it was signed: at
+// the earliest of these times and theirs, or else now. Where it is now, a demand for them is met until the first of them ends.
+func (o *opened) loggers(ctx context.Context, b *entity, t Terms, left *budget, stamped []time.Time, now time.Time) (by []Witness, until time.Time, err error) {
+	m, need, late := o.material(t, nil), 1, func(err error) error { return err }
+	if t.Log == Required {
+		need = t.Trust.thresholds.Logs
+	}
+	for {
+		if err := left.spendEntries(ctx, o); err != nil {
+			return nil, until, err
 		}
+		found, err := sgverify.VerifyTlogEntry(o.signed(b), m, need, true)
+		if err != nil {
+			return nil, until, late(err)
+		}
+		by = nil
+		at := stamped
+		for _, f := range found {
+			by, at = append(by, Witness{Log: true, Name: f.URI, Time: f.Time}), append(at[:len(at):len(at)], f.Time)
+		}
+		when := first(at)
+		if when.IsZero() {
+			if when = now; t.Log == Required {
+				until = o.logsEnd(m, now)
+			}
+		}
+		out := o.outdated(m, when)
+		if out == nil {
+			return by, until, nil
+		}
+		all := m
+		m, until, late = without{m, out}, time.Time{}, func(err error) error { return untimely(all, out, when, err) }
 	}
-	return []sighting{all, need}
 }
 
 // chain builds and checks the certificate's chain at every time, or now where there is none; then it says until when that holds.
@@ -349,6 +329,19 @@ func (c certificates) chain(o *opened, times []time.Time, now time.Time) (until 
 		}
 	}
 	return until, nil
+}
+
+// above are those of the certificates that came with a signer's that could be above it, each once. A root among them can't help, for none is
+// trusted because it came along. With a weak key a chain is nobody's; to check one with an over-large key, from an annotation, takes seconds.
+func above(beside []*x509.Certificate) (out []*x509.Certificate) {
+	for _, c := range beside {
+		// By RFC 5280 (4.2.1.1) nothing but a root may lack the number of the key that signed it, or have its own.
+		own := bytes.Equal(c.RawSubject, c.RawIssuer) && (len(c.AuthorityKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, c.SubjectKeyId))
+		if _, err := strongHashes(c.PublicKey); err == nil && !own && !slices.ContainsFunc(out, c.Equal) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // lasting is when the last of the chains ends, each with the first of its certificates that does.

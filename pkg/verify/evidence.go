@@ -58,6 +58,10 @@ func (e Evidence) Who() string {
 }
 
 // Time is when the signature was seen by a log or timestamp authority that is trusted, the earliest, to the second; zero if none saw it.
+//
+// It was signed by then, and may be older. A certificate of ten minutes bounds by how much; a bare key, or a certificate of years, doesn't:
+// whoever may push can leave an old timestamp out and have the same signature stamped today. So how old something may be must not rest on the
+// time of a key's signature alone.
 func (e Evidence) Time() time.Time {
 	if e.at == 0 {
 		return time.Time{}

@@ -3,42 +3,11 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 	"unique"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
-
-// MaxChecks bounds the verifications, candidates times keys times ways to meet the terms, that one question costs for one image: one
-// takes 0.1 ms (P-256) to 3 ms (P-521), and whoever may push papers, or write a policy of many keys, decides how many there could be. Above it
-// the image is refused.
-const MaxChecks = 512
-
-// errTooManyChecks says that the bound was reached.
-var errTooManyChecks = fmt.Errorf("more than %d signature checks", MaxChecks)
-
-// budget is the work that is left for one question and image.
-type budget struct{ checks int }
-
-// spend takes one verification from the budget; an error says that there is none left, or no time.
-func (b *budget) spend(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if b.checks >= MaxChecks {
-		return errTooManyChecks
-	}
-	b.checks++
-	return nil
-}
-
-// spendChain takes a verification with a certificate chain from the budget. Who sends many certificates of one name can make each be
-// tried on each, so that a chain costs as many verifications as it has pairs.
-func (b *budget) spendChain(ctx context.Context, length int) error {
-	b.checks += length * length
-	return b.spend(ctx)
-}
 
 // sealed is a candidate, which is opened when it is first looked at, once for everybody who asks.
 type sealed struct {
@@ -93,6 +62,9 @@ func (q Question) look(ctx context.Context, image v1.Hash, c *sealed, left *budg
 			l, err = missed(Miss{Reason: MissMalformed, Claimed: "it makes the verification fail"})
 		}
 	}()
+	if err := ctx.Err(); err != nil { // to open one is work
+		return looked{}, err
+	}
 	o, err := c.open(image)
 	switch {
 	case err != nil:

@@ -17,7 +17,7 @@ import (
 type Witness struct {
 	Log  bool
 	Name string    // its address, as the trust root has it; may be empty
-	Time time.Time // when
+	Time time.Time // when; zero for a log that tells no time, as those of Rekor v2
 }
 
 // Explanation says how the answers to some questions about one image came about: where papers were sought, what was there, and
@@ -80,6 +80,24 @@ type Examined struct {
 	Seen     []Witness // who saw what became evidence
 	Miss     *Miss     // nil where it did
 	Unread   bool      // it was not even fetched, for its own description says that it is something else
+	// Says is what the Fulcio certificate that came with it says beside issuer and subject, where the authority is keyless: a claim, where
+	// it didn't become evidence.
+	Says []Extension
+	// Differs is the extension by which alone the certificate is somebody else's; the zero Extension if it is that by more, or isn't.
+	Differs Extension
+	// Ended is what of an own PKI's chain was not valid when the signature was judged; nil if all was, or none leads to a root.
+	Ended *Ended
+}
+
+// Extension is one of Fulcio's certificate extensions, by its name in policies. An empty Value says that the certificate doesn't have it.
+type Extension struct{ Name, Value string }
+
+// Ended is a certificate of a chain, and the time at which it was not valid.
+type Ended struct {
+	Subject     string // as RFC 4514 writes it
+	Root        bool   // it is one of the authority's roots
+	From, Until time.Time
+	At          time.Time // when the signature was seen, or else when it was judged
 }
 
 // Explain asks a registry anew, and keeps nothing of it: it is for a shell, where somebody waits for one answer, and not for the admission
@@ -163,7 +181,7 @@ func (v *Verifier) explain(ctx context.Context, f Fetcher, image name.Digest, at
 // fill examines what was gathered.
 func (a *Answer) fill(ctx context.Context, q Question, subject v1.Hash, g *gathered, passed []Examined, now time.Time) {
 	err := q.each(ctx, subject, g, now, func(l looked) {
-		a.Examined = append(a.Examined, Examined{Evidence: l.evidence, Seen: l.seen, Miss: l.miss})
+		a.Examined = append(a.Examined, detailed(ctx, q.authority, g, l, now))
 	})
 	if err != nil {
 		a.Unanswered = append(a.Unanswered, &FetchError{Kind: TooMany, Err: err})
@@ -227,8 +245,8 @@ func (a Authority) Roots() []string {
 
 // Holds is what a Trust holds, by address, sorted.
 type Holds struct {
-	CertificateAuthorities, Logs, TimestampAuthorities []string
-	Thresholds                                         Thresholds
+	CertificateAuthorities, CertificateLogs, Logs, TimestampAuthorities []string
+	Thresholds                                                          Thresholds
 }
 
 // addressOf is the address of an authority of a trusted root.
@@ -248,13 +266,16 @@ func (t *Trust) Holds() Holds {
 	for _, c := range t.material.FulcioCertificateAuthorities() {
 		h.CertificateAuthorities = append(h.CertificateAuthorities, addressOf(c))
 	}
+	for _, l := range t.material.CTLogs() {
+		h.CertificateLogs = append(h.CertificateLogs, l.BaseURL)
+	}
 	for _, l := range t.material.RekorLogs() {
 		h.Logs = append(h.Logs, l.BaseURL)
 	}
 	for _, c := range t.material.TimestampingAuthorities() {
 		h.TimestampAuthorities = append(h.TimestampAuthorities, addressOf(c))
 	}
-	for _, list := range []*[]string{&h.CertificateAuthorities, &h.Logs, &h.TimestampAuthorities} {
+	for _, list := range []*[]string{&h.CertificateAuthorities, &h.CertificateLogs, &h.Logs, &h.TimestampAuthorities} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}

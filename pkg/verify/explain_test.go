@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -215,11 +216,115 @@ func TestWhatATrustHoldsIsToldByAddress(t *testing.T) {
 	got := verifytest.NewSigstore(t).Trust(t, verify.DefaultThresholds()).Holds()
 	want := verify.Holds{
 		CertificateAuthorities: []string{"https://fulcio.example.com"},
+		CertificateLogs:        []string{"https://ct.example.com"},
 		Logs:                   []string{"https://rekor1.example.com", "https://rekor2.example.com"},
 		TimestampAuthorities:   []string{"https://timestamp1.example.com", "https://timestamp2.example.com"},
 		Thresholds:             verify.DefaultThresholds(),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAnExplanationTellsWhatACertificateSaysAndByWhatItDiffers(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigstore(t), verifytest.Digest("image")
+	hosted, own, bare := verifytest.Someone(), verifytest.Someone(), verifytest.Someone()
+	hosted.Extensions = map[int]string{11: "github-hosted", 12: "https://github.com/acme/app"}
+	own.Extensions = map[int]string{11: "self-hosted"}
+	id, err := verify.NewIdentity(verify.IdentitySpec{Issuer: hosted.Issuer, Subject: hosted.Subject, Extensions: map[string]string{"runnerEnvironment": "github-hosted"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := verify.NewKeylessAuthority("ci", s.Trust(t, verify.DefaultThresholds()), []verify.Identity{id}, verify.Terms{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := verifytest.Person{Subject: "mallory@example.com", Issuer: hosted.Issuer, Extensions: own.Extensions}
+	type told struct {
+		Says    []verify.Extension
+		Differs verify.Extension
+	}
+	for what, tc := range map[string]struct {
+		by   verifytest.Person
+		want told
+	}{
+		"what is accepted":       {hosted, told{Says: []verify.Extension{{Name: "runnerEnvironment", Value: "github-hosted"}, {Name: "sourceRepositoryURI", Value: "https://github.com/acme/app"}}}},
+		"another extension":      {own, told{[]verify.Extension{{Name: "runnerEnvironment", Value: "self-hosted"}}, verify.Extension{Name: "runnerEnvironment", Value: "self-hosted"}}},
+		"without the extension":  {bare, told{nil, verify.Extension{Name: "runnerEnvironment"}}},
+		"another subject's, too": {stranger, told{Says: []verify.Extension{{Name: "runnerEnvironment", Value: "self-hosted"}}}},
+	} {
+		e := explain(t, image, verify.SignaturesBy(a), s.Sign(t, verifytest.Signing{Person: &tc.by, Logs: []verifytest.Log{verifytest.RekorV1}}, image)).Answers[0].Examined
+		if len(e) != 1 {
+			t.Fatalf("%s: %d papers examined", what, len(e))
+		}
+		if diff := cmp.Diff(tc.want, told{e[0].Says, e[0].Differs}); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+}
+
+func TestAnExplanationNamesTheLogThatTellsNoTime(t *testing.T) {
+	t.Parallel()
+	s, image, someone := verifytest.NewSigstore(t), verifytest.Digest("image"), verifytest.Someone()
+	by := verifytest.Signing{Person: &someone, Logs: []verifytest.Log{verifytest.RekorV2}, Stamps: []int{0}}
+	a := s.Authority(t, "someone", someone.Issuer, someone.Subject)
+	seen := explain(t, image, verify.SignaturesBy(a), s.Sign(t, by, image)).Answers[0].Examined[0].Seen
+	want := []verify.Witness{{Name: "https://timestamp1.example.com", Time: verifytest.Then()}, {Log: true, Name: "https://rekor2.example.com"}}
+	if diff := cmp.Diff(want, seen, cmpopts.EquateApproxTime(0)); diff != "" {
+		t.Error(diff)
+	}
+	unknown := verifytest.All()
+	unknown.RekorV2 = nil
+	id, err := verify.NewIdentity(verify.IdentitySpec{Issuer: someone.Issuer, Subject: someone.Subject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := verify.NewKeylessAuthority("someone", s.TrustOf(t, unknown, verify.DefaultThresholds()), []verify.Identity{id}, verify.Terms{Log: verify.Optional})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := explain(t, image, verify.SignaturesBy(without), s.Sign(t, by, image)).Answers[0].Examined[0]
+	if one.Miss != nil || len(one.Seen) != 1 || one.Seen[0].Log {
+		t.Errorf("by a trust root without that log: %+v, seen by %+v", one.Miss, one.Seen)
+	}
+}
+
+func TestAnExplanationNamesTheCertificateOfAChainThatEnded(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigstore(t), verifytest.Digest("image")
+	name := verifytest.Leaf{DNS: []string{"release.example.com"}}
+	late := name
+	late.Valid = verifytest.Before()
+	long, over := verifytest.NewPKI(t, verifytest.Always()), verifytest.NewPKI(t, verifytest.Before())
+	ended := long.Intermediate(t, verifytest.Before())
+	for what, tc := range map[string]struct {
+		pki, from *verifytest.PKI
+		leaf      verifytest.Leaf
+		stamps    []int
+		want      string // the subject; empty: none
+		root      bool
+	}{
+		"the policy's own root":     {over, over.Intermediate(t, verifytest.Always()), name, nil, over.Certificate().Subject.String(), true},
+		"it, by a timestamp":        {over, over, name, []int{0}, over.Certificate().Subject.String(), true},
+		"an intermediate":           {long, ended, name, nil, ended.Certificate().Subject.String(), false},
+		"the signer's":              {long, long, late, nil, "", false}, // it has no subject
+		"none: it is another PKI's": {long, verifytest.NewPKI(t, verifytest.Always()), name, nil, "-", false},
+	} {
+		holder := tc.from.Issue(t, tc.leaf)
+		by := verifytest.Signing{Holder: &holder, Chain: true, Version: "0.2", Stamps: tc.stamps}
+		a := tc.pki.Authority(t, "corporate", verify.Terms{Trust: s.Trust(t, verify.DefaultThresholds())}, "release.example.com")
+		e := explain(t, image, verify.SignaturesBy(a), s.Sign(t, by, image)).Answers[0].Examined[0]
+		switch {
+		case e.Miss == nil:
+			t.Errorf("%s: it was accepted", what)
+		case tc.want == "-" && e.Ended != nil, tc.want != "-" && e.Ended == nil:
+			t.Errorf("%s: %+v (%s)", what, e.Ended, e.Miss.Why)
+		case e.Ended == nil:
+		case e.Ended.Subject != tc.want || e.Ended.Root != tc.root || !e.Ended.At.After(e.Ended.Until):
+			t.Errorf("%s: %+v, want %q, root %t", what, e.Ended, tc.want, tc.root)
+		case tc.stamps != nil && !e.Ended.At.Equal(verifytest.Then()):
+			t.Errorf("%s: judged by %s, want the timestamp's %s", what, e.Ended.At, verifytest.Then())
+		}
 	}
 }

@@ -221,7 +221,7 @@ func (k keyless) signers() int {
 	return len(exact)
 }
 
-func (k keyless) prove(ctx context.Context, o *opened, t Terms, left *budget, _ time.Time) (proof, error) {
+func (k keyless) prove(ctx context.Context, o *opened, t Terms, left *budget, now time.Time) (proof, error) {
 	b, err := o.byCertificate()
 	if err != nil {
 		return proof{}, notBy{o.signer, farOtherKind}
@@ -240,10 +240,10 @@ func (k keyless) prove(ctx context.Context, o *opened, t Terms, left *budget, _ 
 	m := o.material(t, nil)
 	var short error
 	for _, try := range t.attemptsKeyless(o) {
-		if err := left.spendChain(ctx, len(o.chain)); err != nil {
+		if err := left.spendAll(ctx, o, t, true); err != nil {
 			return proof{}, err
 		}
-		res, err := o.verify(b, m, try, k.policies...)
+		res, err := o.verify(b, m, now, try, k.policies...)
 		if err != nil {
 			if short == nil { // what the first try lacks tells most
 				short = err
@@ -309,7 +309,9 @@ func (t Terms) attemptsKeyless(o *opened) [][]sgverify.VerifierOption {
 	if t.Timestamp == Required {
 		stamped = append(stamped, sgverify.WithSignedTimestamps(th.Timestamps)) // and the log's time, if it has one
 	}
-	with := func(more ...sgverify.VerifierOption) []sgverify.VerifierOption { return slices.Concat(always, stamped, more) }
+	with := func(more ...sgverify.VerifierOption) []sgverify.VerifierOption {
+		return slices.Concat(always, stamped, more)
+	}
 	if t.Log == Required {
 		return [][]sgverify.VerifierOption{with(sgverify.WithTransparencyLog(th.Logs))}
 	}

@@ -94,6 +94,9 @@ func lackOf(err error) Lack {
 // lacking says at which stage sigstore-go's verification ended. It has no error types for that, so its words are read: where they
 // change, people are told less, and nobody is believed more.
 func lacking(o *opened, t Terms, err error) Lack {
+	if known := lackOf(err); known != LackOther {
+		return known
+	}
 	text := err.Error()
 	for _, stage := range []struct {
 		words string
@@ -199,7 +202,7 @@ func (o *opened) short(ctx context.Context, b *entity, m root.TrustedMaterial, t
 		so.lack, so.why = LackSignature, why(err)
 		return so
 	}
-	if so.lack != LackChain && so.lack != LackExpired || left.spend(ctx) != nil {
+	if so.lack != LackChain && so.lack != LackExpired || left.spendStamps(ctx, o, t) != nil {
 		return so
 	}
 	stamped, _, err := sgverify.VerifySignedTimestamp(b, m)
@@ -221,7 +224,10 @@ func (o *opened) unseen(t Terms, err, logErr error) error {
 	if t.Log != Required || logErr == nil {
 		return lacks{err, lackingTime(o, t)}
 	}
-	lack := lackingLog(o, t, logErr)
+	lack := lackOf(logErr)
+	if lack == LackOther {
+		lack = lackingLog(o, t, logErr)
+	}
 	if out, is := o.outside(o.loggedAt(t)); is && lack == LackExpired {
 		return out
 	}
@@ -268,6 +274,6 @@ func (o *opened) bare() error {
 	if err != nil {
 		return err
 	}
-	_, err = o.verify(held, o.material(Terms{}, key.verifier), []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()}, sgverify.WithKey())
+	_, err = o.verify(held, o.material(Terms{}, key.verifier), time.Time{}, []sgverify.VerifierOption{sgverify.WithNoObserverTimestamps()}, sgverify.WithKey())
 	return err
 }

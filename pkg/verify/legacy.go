@@ -55,6 +55,8 @@ const (
 	kindIntoto       logKind = "intoto 0.0.2"
 	kindOldIntoto    logKind = "intoto 0.0.1"
 	kindOldRekord    logKind = "rekord 0.0.1"
+	// kindRekorV2 is the only kind of Rekor v2, and never of a legacy object.
+	kindRekorV2 logKind = "hashedrekord 0.0.2"
 )
 
 // openLegacySignature brings a simple signing payload and the signature in its annotation into the form of a bundle. The signed
@@ -231,7 +233,7 @@ func parseLogAnnotation(text string) (*logEntry, error) {
 	}
 	payload, err := strictObject(top["Payload"])
 	if err != nil {
-		return nil, fmt.Errorf("Payload: %w", err)
+		return nil, fmt.Errorf("its Payload: %w", err)
 	}
 	e := &logEntry{}
 	if e.set, err = base64Field(top, "SignedEntryTimestamp"); err != nil {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
@@ -63,49 +65,65 @@ type messageEntity struct {
 // SignatureContent implements sgverify.SignatureProvider.
 func (m messageEntity) SignatureContent() (sgverify.SignatureContent, error) { return m.content, nil }
 
-// stampsWithin tells whether each timestamp that a trusted authority vouches for is of a time at which the certificate was valid. sigstore-go
-// looks at one of each authority, and passes over the others: a signature that was seen after its certificate had expired, too, is one
-// that was made then, for all anybody knows.
-func (o *opened) stampsWithin(m root.TrustedMaterial) error {
-	if o.leaf == nil || o.stamps < 2 {
-		return nil
+// signed is what was opened as a log and a timestamp authority know it.
+func (o *opened) signed(b *entity) sgverify.SignedEntity {
+	if o.message != nil {
+		return messageEntity{b, o.message.content}
 	}
+	return b
+}
+
+// stampedBy are all timestamps that came with it and that a trusted authority vouches for. sigstore-go looks at one of each authority and
+// passes over the others, in the order in which they came: an earlier one would not count, and one that is out of time not be seen.
+func (o *opened) stampedBy(m root.TrustedMaterial) ([]sgverify.TimestampVerificationResult, error) {
 	stamps, err := o.bundle.Timestamps()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	content, err := o.bundle.SignatureContent()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var out []sgverify.TimestampVerificationResult
 	for _, stamp := range stamps {
 		for _, authority := range m.TimestampingAuthorities() {
-			at, err := authority.Verify(stamp, content.Signature())
-			if err != nil {
-				continue
+			if at, err := authority.Verify(stamp, content.Signature()); err == nil {
+				out = append(out, sgverify.TimestampVerificationResult{Type: "TimestampAuthority", URI: at.URI, Timestamp: at.Time})
+				break
 			}
-			if at.Time.Before(o.leaf.NotBefore) || at.Time.After(o.leaf.NotAfter) {
-				return errors.New("failed to verify timestamps: one of several is of " + at.Time.UTC().Format(time.RFC3339) + ", when the certificate wasn't valid")
-			}
-			break
 		}
 	}
+	return out, nil
+}
+
+// everyStamp puts all timestamps in the place of those that sigstore-go looked at. Each must be of a time at which the certificate was
+// valid: a signature that was seen after its certificate had expired, too, is one that was made then, for all anybody knows.
+func (o *opened) everyStamp(m root.TrustedMaterial, res *sgverify.VerificationResult) error {
+	stamp := func(t sgverify.TimestampVerificationResult) bool { return t.Type == "TimestampAuthority" }
+	if o.stamps < 2 || !slices.ContainsFunc(res.VerifiedTimestamps, stamp) {
+		return nil
+	}
+	stamps, err := o.stampedBy(m)
+	if err != nil {
+		return err
+	}
+	for _, s := range stamps {
+		if res.Signature.Certificate != nil && (s.Timestamp.Before(o.leaf.NotBefore) || s.Timestamp.After(o.leaf.NotAfter)) {
+			return errors.New("failed to verify timestamps: one of several is of " + told(s.Timestamp) + ", when the certificate wasn't valid")
+		}
+	}
+	res.VerifiedTimestamps = append(slices.DeleteFunc(res.VerifiedTimestamps, stamp), stamps...)
 	return nil
 }
 
-// outdated are the logs that have an entry of it and weren't trusted when it was signed. sigstore-go asks that of the times that Rekor v1
-// signs, but not of an entry with a proof alone, as all of Rekor v2 are: a log's key that was taken out of use, because it had leaked, say,
-// could still vouch for what is signed today. Without a verified time nobody can say.
-func (o *opened) outdated(m root.TrustedMaterial, res *sgverify.VerificationResult) map[string]bool {
-	at := earliest(res)
-	if at.IsZero() {
-		return nil
-	}
+// outdated are the logs that have an entry of it and weren't trusted at a time: the earliest at which the signature was seen, or else now.
+// sigstore-go asks that of the times that Rekor v1 signs, but not of an entry with a proof alone, as all of Rekor v2 are: a log's key that
+// was taken out of use, because it had leaked, say, could still vouch for what is signed today. Nothing but a verified time shows that
+// something was signed before.
+func (o *opened) outdated(m root.TrustedMaterial, at time.Time) map[string]bool {
 	var out map[string]bool
-	for _, e := range o.bundle.GetVerificationMaterial().GetTlogEntries() {
-		id := hex.EncodeToString(e.GetLogId().GetKeyId())
-		log, ok := m.RekorLogs()[id]
-		if !ok || !at.Before(log.ValidityPeriodStart) && (log.ValidityPeriodEnd.IsZero() || !at.After(log.ValidityPeriodEnd)) {
+	for id, log := range o.logs(m) {
+		if !at.Before(log.ValidityPeriodStart) && (log.ValidityPeriodEnd.IsZero() || !at.After(log.ValidityPeriodEnd)) {
 			continue
 		}
 		if out == nil {
@@ -114,6 +132,47 @@ func (o *opened) outdated(m root.TrustedMaterial, res *sgverify.VerificationResu
 		out[id] = true
 	}
 	return out
+}
+
+// logs are the trusted logs that it claims an entry of.
+func (o *opened) logs(m root.TrustedMaterial) map[string]*root.TransparencyLog {
+	out := map[string]*root.TransparencyLog{}
+	for _, e := range o.bundle.GetVerificationMaterial().GetTlogEntries() {
+		id := hex.EncodeToString(e.GetLogId().GetKeyId())
+		if log, ok := m.RekorLogs()[id]; ok {
+			out[id] = log
+		}
+	}
+	return out
+}
+
+// logsEnd is when the first of its logs ends that haven't ended yet: until then it may be believed where that was judged by now. Zero if none does.
+func (o *opened) logsEnd(m root.TrustedMaterial, now time.Time) time.Time {
+	var end time.Time
+	for _, log := range o.logs(m) {
+		if log.ValidityPeriodEnd.After(now) {
+			end = sooner(end, log.ValidityPeriodEnd)
+		}
+	}
+	return end
+}
+
+// sooner is the first of two ends, of which a zero one never comes.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// untimely says that something isn't shown without the logs that weren't trusted at a time.
+func untimely(m root.TrustedMaterial, out map[string]bool, at time.Time, err error) error {
+	var names []string
+	for id := range out {
+		names = append(names, clip(m.RekorLogs()[id].BaseURL))
+	}
+	slices.Sort(names)
+	return lacks{fmt.Errorf("%s isn't trusted at %s, and nothing shows that it was signed at another time: %w", strings.Join(names, ", "), told(at), err), LackLogTrust}
 }
 
 // without is trusted material without some logs.

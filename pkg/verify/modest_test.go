@@ -83,18 +83,21 @@ func TestRow76_WhatIsInABundleIsBounded(t *testing.T) {
 		"a log entry of a megabyte": {func(_, e map[string]any) {
 			e["canonicalizedBody"] = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(" "), 1<<20))
 		}, "over the bound of 65536"},
-		"a log entry of another kind":              {body(t, func(b map[string]any) { b["kind"] = "rekord" }), "isn't read"},
+		"a log entry of another kind":              {body(t, func(b map[string]any) { b["kind"] = "rekord" }), "which no log keeps"},
 		"a log entry of another version":           {body(t, func(b map[string]any) { b["apiVersion"] = "0.0.9" }), "isn't read"},
 		"a log entry with something more":          {body(t, func(b map[string]any) { down(t, b, "spec")["proposedContent"] = map[string]any{} }), "proposedContent"},
 		"a log entry whose key takes seconds":      {body(t, func(b map[string]any) { down(t, b, "spec", "signatures", 0)["verifier"] = huge }), "over the bound of 1088"},
-		"a log entry with such a key in any place": {body(t, func(b map[string]any) { down(t, b, "spec", "signatures", 0)["Verifier2"] = []any{[]any{huge}} }), "over the bound of 1088"},
+		"a log entry with such a key in any place": {body(t, func(b map[string]any) { down(t, b, "spec", "signatures", 0)["Verifier2"] = []any{[]any{huge}} }), "Verifier2"},
 		"a log entry that says things twice": {func(_, e map[string]any) {
 			e["canonicalizedBody"] = base64.StdEncoding.EncodeToString([]byte(`{"kind":"dsse","Kind":"x"}`))
 		}, "occurs twice"},
 		"a log entry that is no JSON": {func(_, e map[string]any) { e["canonicalizedBody"] = "AAAA" }, "not a JSON object"},
 		"a certificate that is nested ever deeper": {func(m, _ map[string]any) {
-			m["certificate"] = map[string]any{"rawBytes": base64.StdEncoding.EncodeToString(nested(40))}
+			m["certificate"] = map[string]any{"rawBytes": base64.StdEncoding.EncodeToString(deep(t, 40))}
 		}, "nested more than 32 deep"},
+		"a certificate without its length": {func(m, _ map[string]any) {
+			m["certificate"] = map[string]any{"rawBytes": base64.StdEncoding.EncodeToString(nested(1))}
+		}, "without a length"},
 		"a certificate with something behind": {func(m, _ map[string]any) {
 			c := down(t, m, "certificate")
 			c["rawBytes"] = base64.StdEncoding.EncodeToString(append(mustDecode(t, c["rawBytes"]), 0))
@@ -164,6 +167,18 @@ func nested(levels int) []byte {
 	return append(bytes.Repeat([]byte{0x30, 0x80}, levels), bytes.Repeat([]byte{0, 0}, levels)...)
 }
 
+// deep is DER that is so many levels deep.
+func deep(t testing.TB, levels int) (out []byte) {
+	t.Helper()
+	for range levels {
+		var err error
+		if out, err = asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: out}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
 // TestRow96_ATimestampThatIsNestedForEverEndsNothing: what reads timestamps has a level of its own stack for each of theirs, and where that
 // is full the process ends. So such a one is as if it weren't there.
 func TestRow96_ATimestampThatIsNestedForEverEndsNothing(t *testing.T) {
@@ -182,6 +197,7 @@ func TestRow96_ATimestampThatIsNestedForEverEndsNothing(t *testing.T) {
 		"ten million levels":                nested(10 << 20),
 		"a thousand levels":                 nested(1000),
 		"forty levels":                      element(nested(40)),
+		"forty levels with their lengths":   deep(t, 40),
 		"a number of a megabyte":            element(append([]byte{2, 0x83, 0x10, 0, 0}, make([]byte, 1<<20)...)),
 		"a number of two kilobytes":         element(append([]byte{2, 0x82, 8, 0}, make([]byte, 2048)...)),
 		"a length beyond the end":           {0x30, 0x84, 0x7f, 0xff, 0xff, 0xff},

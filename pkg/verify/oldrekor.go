@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -34,49 +33,13 @@ type oldEntry struct {
 	signature []byte // nil for an envelope, which has its own
 }
 
-// modestOld looks over an entry before cosign reads it, as bundles are looked over: that it has what a log keeps of its kind and nothing else,
-// and no large keys. What is only in proposals for an entry, such as a whole envelope, would be verified with whatever key is in it.
+// modestOld looks over an entry before cosign reads it, as those of bundles are looked over.
 func (e *logEntry) modestOld() error {
 	if len(e.body) > MaxEntry {
 		return fmt.Errorf("a body of %d bytes, over the bound of %d", len(e.body), MaxEntry)
 	}
-	object := func(in map[string]json.RawMessage, name string, parts ...string) (map[string]json.RawMessage, error) {
-		out, err := strictObject(in[name])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		for part := range out {
-			if !slices.Contains(parts, part) {
-				return nil, fmt.Errorf("%s has a %s, which isn't read", name, clip(part))
-			}
-		}
-		return out, nil
-	}
-	top, err := strictObject(e.body)
-	if err != nil {
-		return err
-	}
-	if e.kind == kindOldIntoto {
-		spec, err := object(top, "spec", "content", "publicKey")
-		if err != nil {
-			return err
-		}
-		if _, err := object(spec, "content", "hash", "payloadHash"); err != nil {
-			return err
-		}
-		return modestKeys(e.body)
-	}
-	spec, err := object(top, "spec", "data", "signature")
-	if err != nil {
-		return err
-	}
-	if _, err := object(spec, "data", "hash"); err != nil {
-		return err
-	}
-	if _, err := object(spec, "signature", "content", "format", "publicKey"); err != nil {
-		return err
-	}
-	return modestKeys(e.body)
+	_, err := modestBody(e.body)
+	return err
 }
 
 // oldProver is a kind of authority that may use old entries.
@@ -130,7 +93,7 @@ func (e *oldEntry) lacking(t Terms, err error) Lack {
 	return LackLogProof
 }
 
-func (h keyHolders) proveOld(ctx context.Context, o *opened, t Terms, left *budget, _ time.Time) (proof, error) {
+func (h keyHolders) proveOld(ctx context.Context, o *opened, t Terms, left *budget, now time.Time) (proof, error) {
 	b, err := o.byKey()
 	if err != nil {
 		return proof{}, err
@@ -139,7 +102,7 @@ func (h keyHolders) proveOld(ctx context.Context, o *opened, t Terms, left *budg
 	rest.Log = Optional // as far as the bundle goes; the entry isn't in it, and comes below
 	short := error(lacks{errors.New("no key verifies it"), LackSignature})
 	for _, k := range h.likeliest(o.hint) {
-		res, err := k.verify(ctx, b, o, rest, left)
+		res, err := k.verify(ctx, b, o, rest, left, now)
 		if stop(err) {
 			return proof{}, err
 		}
@@ -218,7 +181,7 @@ func (c certificates) proveOld(ctx context.Context, o *opened, t Terms, left *bu
 	if err != nil {
 		return proof{}, err
 	}
-	if err := left.spendChain(ctx, len(o.chain)); err != nil {
+	if err := left.spendChain(ctx, o); err != nil {
 		return proof{}, err
 	}
 	if _, err := c.chain(o, sighting{by: by}.times(), now); err != nil {
@@ -251,7 +214,7 @@ func (o *opened) oldWitnesses(ctx context.Context, t Terms, co cosign.CheckOpts,
 	if err != nil {
 		return nil, err
 	}
-	if err := left.spend(ctx); err != nil {
+	if err := left.spendStamps(ctx, o, t); err != nil {
 		return nil, err
 	}
 	stamps, err := sgverify.VerifySignedTimestampWithThreshold(b, o.material(t, nil), need)

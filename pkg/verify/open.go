@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -31,14 +32,16 @@ type opened struct {
 
 	leaf    *x509.Certificate   // the signer's certificate, if one came with it
 	chain   []*x509.Certificate // what else came with that
+	climbs  int                 // what it could cost to build a chain of them
 	chained bool                // it is a bundle of v0.3 with a chain, which Sigstore's specification has no room for
 
 	artifact func() sgverify.ArtifactPolicyOption // a fresh one for each use: it may hold a reader
 	bundle   *bundle.Bundle
-	unsaid   bool   // a legacy object, which may be tried with a key and with its certificate
-	stamped  []byte // what a timestamp authority may have stamped in place of the signature
-	entries  int    // transparency log entries
-	stamps   int    // signed timestamps
+	unsaid   bool                  // a legacy object, which may be tried with a key and with its certificate
+	stamped  []byte                // what a timestamp authority may have stamped in place of the signature
+	isntBy   map[Fingerprint]error // keys that didn't sign it
+	entries  int                   // transparency log entries
+	stamps   int                   // signed timestamps
 	old      *oldEntry
 	payload  []byte         // what was signed
 	message  *loggedMessage // what the log knows the envelope as, where that isn't an envelope
@@ -81,11 +84,12 @@ func (o *opened) take(pb *protobundle.Bundle) (err error) {
 		return fmt.Errorf("bundle: %w", err)
 	}
 	o.unread = append(o.unread, modestStamps(pb)...)
-	if o.bundle, err = bundle.NewBundle(pb); err != nil {
-		if o.bundle, err = bundle.NewBundle(pb, bundle.AllowCertificateChain()); err != nil {
-			return fmt.Errorf("bundle: %s", clip(err.Error()))
-		}
-		o.chained = true
+	var opts []bundle.Option
+	if o.chained = pb.GetVerificationMaterial().GetX509CertificateChain() != nil && !old(pb); o.chained {
+		opts = append(opts, bundle.AllowCertificateChain())
+	}
+	if o.bundle, err = bundle.NewBundle(pb, opts...); err != nil {
+		return fmt.Errorf("bundle: %s", clip(err.Error()))
 	}
 	o.message = loggedMessageOf(o.bundle)
 	material := pb.GetVerificationMaterial()
@@ -116,14 +120,16 @@ func (o *opened) take(pb *protobundle.Bundle) (err error) {
 	return nil
 }
 
+// old tells whether a bundle is of a version before 0.3, the first in which a certificate comes alone.
+func old(pb *protobundle.Bundle) bool {
+	version, err := (&bundle.Bundle{Bundle: pb}).Version()
+	return err == nil && (strings.HasPrefix(version, "v0.1") || strings.HasPrefix(version, "v0.2"))
+}
+
 // certified notes the certificates that came with a signature.
 func (o *opened) certified(leaf *x509.Certificate, chain []*x509.Certificate) {
-	// With a weak key a chain is nobody's; to check one with an over-large key, from an annotation, takes seconds.
-	chain = slices.DeleteFunc(slices.Clone(chain), func(c *x509.Certificate) bool {
-		_, err := strongHashes(c.PublicKey)
-		return err != nil
-	})
-	o.leaf, o.chain, o.signer = leaf, chain, "a certificate"
+	o.leaf, o.chain, o.signer = leaf, above(chain), "a certificate"
+	o.climbs = climbsOf(leaf, o.chain)
 	if leaf == nil {
 		return
 	}
@@ -231,6 +237,9 @@ func (o *opened) material(t Terms, key root.TimeConstrainedVerifier) root.Truste
 	if t.Trust != nil {
 		m = t.Trust.material
 	}
+	if o.stamps > 0 {
+		m = byWhomTheyName{m}
+	}
 	if o.stamped != nil {
 		m = alsoStamped{m, o.stamped}
 	}
@@ -241,7 +250,7 @@ func (o *opened) material(t Terms, key root.TimeConstrainedVerifier) root.Truste
 }
 
 // verify has sigstore-go check the whole: log entries, timestamps, certificate, signature, subject and identity.
-func (o *opened) verify(b *entity, m root.TrustedMaterial, opts []sgverify.VerifierOption, who ...sgverify.PolicyOption) (*sgverify.VerificationResult, error) {
+func (o *opened) verify(b *entity, m root.TrustedMaterial, now time.Time, opts []sgverify.VerifierOption, who ...sgverify.PolicyOption) (*sgverify.VerificationResult, error) {
 	if o.artifact == nil || b == nil {
 		return nil, errors.New("nothing to verify")
 	}
@@ -249,26 +258,33 @@ func (o *opened) verify(b *entity, m root.TrustedMaterial, opts []sgverify.Verif
 	if err != nil {
 		return nil, err
 	}
-	var signed sgverify.SignedEntity = b
 	about := o.artifact
 	if o.message != nil {
 		if !o.about { // sigstore-go compares subjects of envelopes only
 			return nil, errors.New("failed to verify signature: the statement names another digest")
 		}
-		signed, about = messageEntity{b, o.message.content}, o.message.artifact
+		about = o.message.artifact
 	}
-	res, err := v.Verify(signed, sgverify.NewPolicy(about(), who...))
+	res, err := v.Verify(o.signed(b), sgverify.NewPolicy(about(), who...))
 	switch {
 	case err != nil:
 		return nil, err
-	case res == nil:
+	case res == nil || res.Signature == nil:
 		return nil, errors.New("nothing was verified")
 	}
-	if logs := o.outdated(m, res); logs != nil { // whether it holds without them: a log may be optional, or one of several
-		return o.verify(b, without{m, logs}, opts, who...)
-	}
-	if err := o.stampsWithin(m); err != nil {
+	if err := o.everyStamp(m, res); err != nil {
 		return nil, err
+	}
+	at := earliest(res)
+	if at.IsZero() {
+		at = now
+	}
+	if logs := o.outdated(m, at); logs != nil { // whether it holds without them: a log may be optional, or one of several
+		res, err := o.verify(b, without{m, logs}, now, opts, who...)
+		if err != nil {
+			return nil, untimely(m, logs, at, err)
+		}
+		return res, nil
 	}
 	return res, nil
 }

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,9 +75,13 @@ func NewTrust(roots [][]byte, t Thresholds) (*Trust, error) {
 	for _, p := range slices.Compact(prints) {
 		parts = append(parts, p[:])
 	}
-	trust := &Trust{material: m, thresholds: t, fingerprint: digestOf(parts...), logs: len(m.rekors), stampers: len(m.stampers)}
+	stampers, apart := m.countStampers()
+	trust := &Trust{material: m, thresholds: t, fingerprint: digestOf(parts...), logs: len(m.rekors), stampers: stampers}
 	if t.Logs > 1 && !distinct(m.rekors) || t.SCTs > 1 && !distinct(m.cts) {
 		return nil, errors.New("one key is that of two logs, so that more than one of them can't be asked for: a log would count twice")
+	}
+	if t.Timestamps > 1 && !apart {
+		return nil, errors.New("one key is that of two timestamp authorities, so that more than one of them can't be asked for: an authority would count twice")
 	}
 	return trust, nil
 }
@@ -128,6 +133,31 @@ func distinct(logs map[string]*root.TransparencyLog) bool {
 		seen[print] = true
 	}
 	return true
+}
+
+// countStampers counts the timestamp authorities by what they call themselves, as they are counted where they verify, and tells whether they are
+// apart: no key, of a root, of who stamps or of whoever is between, is that of two.
+func (m *material) countStampers() (n int, apart bool) {
+	apart = true
+	names, holders := map[string]bool{}, map[Fingerprint]string{}
+	for _, s := range m.stampers {
+		tsa, ok := s.(*root.SigstoreTimestampingAuthority)
+		if !ok {
+			return n, false
+		}
+		names[tsa.URI] = true
+		for _, c := range slices.Concat(tsa.Intermediates, []*x509.Certificate{tsa.Root, tsa.Leaf}) {
+			if c == nil {
+				continue
+			}
+			print, err := fingerprintOf(c.PublicKey)
+			if holder, known := holders[print]; err != nil || known && holder != tsa.URI {
+				apart = false
+			}
+			holders[print] = tsa.URI
+		}
+	}
+	return len(names), apart
 }
 
 // Fingerprint identifies the material and the thresholds.

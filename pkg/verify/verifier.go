@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
@@ -333,7 +332,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Qu
 	}
 	found, err := q.findings(ctx, image, g, v.clock())
 	if err != nil && !errors.Is(err, errTooManyChecks) {
-		return unknown(g.at, image, err) // who has more time may find out
+		return found // is good as far as it goes; who has more time may find out the rest
 	}
 	held, ok := v.cache.get(k)
 	switch {
@@ -376,27 +375,17 @@ func (q Question) findings(ctx context.Context, image name.Digest, g *gathered, 
 		}
 		f.Evidence = append(f.Evidence, l.evidence)
 	})
-	if cut != nil {
+	switch {
+	case errors.Is(cut, errTooManyChecks):
 		f.Unanswered = append(f.Unanswered, &FetchError{Kind: TooMany, Host: image.RegistryStr(), Err: cut})
+	case cut != nil:
+		f.Unanswered = append(f.Unanswered, &FetchError{Kind: Unavailable, Place: PlaceManifest, Host: image.RegistryStr(), Err: cut})
 	}
 	slices.SortStableFunc(f.Misses, nearer)
 	if len(f.Misses) > MaxMisses {
 		f.Misses = slices.Clone(f.Misses[:MaxMisses])
 	}
 	return f, cut
-}
-
-// each examines one candidate after the other within one budget. An error says that not all were.
-func (q Question) each(ctx context.Context, subject v1.Hash, g *gathered, now time.Time, tell func(looked)) error {
-	var left budget
-	for _, c := range g.candidates {
-		l, err := q.look(ctx, subject, c, &left, now)
-		if err != nil {
-			return err
-		}
-		tell(l)
-	}
-	return nil
 }
 
 // briefly keeps of failures what is told: the first few, outages first, as short texts that hold on to nothing.

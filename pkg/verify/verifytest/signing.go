@@ -34,6 +34,8 @@ type Signing struct {
 	At time.Time
 	// Logs are where it is logged.
 	Logs []Log
+	// Hashed logs an envelope in Rekor v1 as a hashedrekord of what is signed, and not as an envelope.
+	Hashed bool
 	// Stamps are by which of the instance's two timestamp authorities it is stamped, each 0 or 1.
 	Stamps []int
 	// StampedAt is when; zero: At.
@@ -76,9 +78,18 @@ func (s *Sigstore) Envelope(tb testing.TB, by Signing, payload []byte) map[strin
 	w := s.work(tb, by)
 	w.signed = fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(payload), payload)
 	w.signature = signed(tb, w.key, w.signed)
+	var hash crypto.Hash
+	if by.Hashed {
+		hash = w.prehashed()
+	}
 	return w.bundle(map[string]any{"dsseEnvelope": map[string]any{
 		"payloadType": kind, "payload": b64(payload), "signatures": []any{map[string]any{"sig": b64(w.signature)}},
-	}}, func() map[string]any { return w.dsse(payload) })
+	}}, func() map[string]any {
+		if by.Hashed {
+			return w.hashedRekord(hash)
+		}
+		return w.dsse(payload)
+	})
 }
 
 // Blob returns a bundle with a signature over a file, as a JSON object.
@@ -86,23 +97,30 @@ func (s *Sigstore) Blob(tb testing.TB, by Signing, data []byte) map[string]any {
 	tb.Helper()
 	w := s.work(tb, by)
 	w.signed, w.signature = data, signed(tb, w.key, data)
-	hash, name := crypto.SHA256, "SHA2_256"
-	if private, ok := w.key.(ed25519.PrivateKey); ok && len(by.Logs) > 0 { // logs take hashes alone, and so Ed25519ph (RFC 8032, 5.1)
-		hash, name = crypto.SHA512, "SHA2_512"
-		sum := sha512.Sum512(data)
-		var err error
-		if w.signature, err = private.Sign(rand.Reader, sum[:], &ed25519.Options{Hash: hash}); err != nil {
-			tb.Fatal(err)
-		}
+	hash := crypto.SHA256
+	if len(by.Logs) > 0 {
+		hash = w.prehashed()
 	}
 	h := hash.New()
 	h.Write(data)
-	sum := h.Sum(nil)
+	sum, name := h.Sum(nil), strings.ReplaceAll(hash.String(), "SHA-", "SHA2_")
 	return w.bundle(map[string]any{"messageSignature": map[string]any{
 		"messageDigest": map[string]any{"algorithm": name, "digest": b64(sum)}, "signature": b64(w.signature),
-	}}, func() map[string]any {
-		return w.hashedRekord(strings.ToLower(strings.ReplaceAll(hash.String(), "-", "")), sum)
-	})
+	}}, func() map[string]any { return w.hashedRekord(hash) })
+}
+
+// prehashed returns the hash by which a log that takes no more knows what is signed. With ed25519 it is signed anew, by Ed25519ph (RFC 8032, 5.1).
+func (w *work) prehashed() crypto.Hash {
+	private, ok := w.key.(ed25519.PrivateKey)
+	if !ok {
+		return crypto.SHA256
+	}
+	sum := sha512.Sum512(w.signed)
+	var err error
+	if w.signature, err = private.Sign(rand.Reader, sum[:], &ed25519.Options{Hash: crypto.SHA512}); err != nil {
+		w.tb.Fatal(err)
+	}
+	return crypto.SHA512
 }
 
 // Pack makes a paper of a bundle.
@@ -245,8 +263,11 @@ func (w *work) dsse(payload []byte) map[string]any {
 	}}
 }
 
-// hashedRekord is the body of Rekor v1's entry for a digest (type hashedrekord 0.0.1).
-func (w *work) hashedRekord(algorithm string, sum []byte) map[string]any {
+// hashedRekord is the body of Rekor v1's entry for a digest of what is signed (type hashedrekord 0.0.1).
+func (w *work) hashedRekord(hash crypto.Hash) map[string]any {
+	h := hash.New()
+	h.Write(w.signed)
+	algorithm, sum := strings.ToLower(strings.ReplaceAll(hash.String(), "-", "")), h.Sum(nil)
 	return map[string]any{"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": map[string]any{
 		"data":      map[string]any{"hash": map[string]any{"algorithm": algorithm, "value": fmt.Sprintf("%x", sum)}},
 		"signature": map[string]any{"content": b64(w.signature), "publicKey": map[string]any{"content": b64(w.verifier())}},
