@@ -30,8 +30,7 @@ const rekorV1Tree = 1193050959916656506
 
 // entry is a transparency log entry as bundles have it. A log is a tree of two leaves, in which the entry is now the left, now the right.
 func (w *work) entry(l Log, body func() map[string]any) map[string]any {
-	index := w.on.counted
-	w.on.counted++
+	index := w.on.counted.Add(1) - 1
 	if l == RekorV2 {
 		return w.entryV2(index)
 	}

@@ -96,8 +96,7 @@ func (w *work) annotations(kind EntryKind, payload, stamped []byte) map[string]s
 // logged is an entry as cosign keeps it: with the promise of Rekor v1.
 func (w *work) logged(body map[string]any) string {
 	canonical := []byte(w.text(body)) // names are sorted, and no text in it needs escapes
-	w.on.counted++
-	index := w.on.counted
+	index := w.on.counted.Add(1)
 	return w.text(map[string]any{
 		"SignedEntryTimestamp": b64(w.promise(w.on.rekor1, canonical, index)),
 		"Payload": map[string]any{

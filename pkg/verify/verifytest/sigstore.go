@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"encoding/hex"
 	"math/big"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ type Sigstore struct {
 	rekor1, rekor2 *log
 	ct             *log
 	stampers       [2]*stamper
-	counted        int64
+	counted        atomic.Int64 // entries, for tests that sign side by side
 }
 
 // log is a key that signs for a log.
