@@ -306,7 +306,7 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 		"log entries of one bundle":                     fmt.Sprint(verify.MaxEntries),
 		"signed timestamps of one bundle":               fmt.Sprint(verify.MaxStamps),
 		"body of a log entry":                           kib(verify.MaxEntry),
-		"checkpoint of a log entry":                     fmt.Sprintf("%s, %d lines", kib(verify.MaxCheckpoint), verify.MaxCheckpointLines),
+		"checkpoint of a log entry":                     fmt.Sprintf("%s, %d lines; of Rekor v2 %s, %d lines", kib(verify.MaxCheckpoint), verify.MaxCheckpointLines, kib(verify.MaxTileCheckpoint), verify.MaxTileCheckpointLines),
 		"log entry of a legacy layer":                   kib(verify.MaxLogAnnotation),
 		"timestamp of a legacy layer":                   kib(verify.MaxStampAnnotation),
 		"verifications for one question about an image": fmt.Sprint(verify.MaxChecks),

@@ -17,19 +17,26 @@ import (
 type turns struct {
 	next ctrladmission.Handler
 	free chan struct{} // has room for those who are being checked
-	late func(policy.Reason)
+	// cluster is the same for what no namespace holds: an administrator's word, such as a revocation, doesn't wait behind what tenants write.
+	cluster chan struct{}
+	late    func(policy.Reason)
 }
 
-// newTurns gives policies half of the processors, or one.
+// newTurns gives policies half of the processors, or one; those of namespaces, and those of the cluster.
 func newTurns(next ctrladmission.Handler, late func(policy.Reason)) *turns {
-	return &turns{next: next, free: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), late: late}
+	n := max(1, runtime.GOMAXPROCS(0)/2)
+	return &turns{next: next, free: make(chan struct{}, n), cluster: make(chan struct{}, n), late: late}
 }
 
 // Handle implements admission.Handler. Who has no turn before the request's time is up is refused, and nothing is computed for it.
 func (t *turns) Handle(ctx context.Context, req ctrladmission.Request) ctrladmission.Response {
+	free := t.free
+	if req.Namespace == "" {
+		free = t.cluster
+	}
 	select {
-	case t.free <- struct{}{}:
-		defer func() { <-t.free }()
+	case free <- struct{}{}:
+		defer func() { <-free }()
 		if ctx.Err() == nil {
 			return t.next.Handle(ctx, req)
 		}

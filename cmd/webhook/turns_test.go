@@ -46,7 +46,7 @@ func TestPoliciesAreCheckedInTurnAndNoLongerThanAnybodyWaits(t *testing.T) {
 		n := 20 * room
 		for range n {
 			go func() {
-				resp := h.Handle(ctx, ctrladmission.Request{})
+				resp := h.Handle(ctx, tenants())
 				if !resp.Allowed && strings.HasPrefix(resp.Result.Message, "Overloaded: ") {
 					refused.Add(1)
 				}
@@ -60,7 +60,7 @@ func TestPoliciesAreCheckedInTurnAndNoLongerThanAnybodyWaits(t *testing.T) {
 		if got := w.handled.Load(); got != 10*room || late.Load() != n-got || refused.Load() != n-got {
 			t.Errorf("%d were checked, %d refused and %d counted, of %d of which ten times %d are in time", got, refused.Load(), late.Load(), n, room)
 		}
-		if resp := h.Handle(t.Context(), ctrladmission.Request{}); !resp.Allowed {
+		if resp := h.Handle(t.Context(), tenants()); !resp.Allowed {
 			t.Error("and after them nobody")
 		}
 	})
@@ -77,7 +77,36 @@ func TestAPanicGivesTheTurnBack(t *testing.T) {
 					t.Error("it was swallowed")
 				}
 			}()
-			h.Handle(t.Context(), ctrladmission.Request{})
+			h.Handle(t.Context(), tenants())
 		}()
 	}
+}
+
+// tenants is a policy of some namespace.
+func tenants() (req ctrladmission.Request) {
+	req.Namespace = "shop"
+	return req
+}
+
+// TestRow106_AnAdministratorsWordDoesNotWaitBehindTenants: however many policies namespaces write, one of the cluster has a turn.
+func TestRow106_AnAdministratorsWordDoesNotWaitBehindTenants(t *testing.T) {
+	t.Parallel()
+	begun, end := make(chan bool, 64), make(chan bool)
+	h := newTurns(ctrladmission.HandlerFunc(func(_ context.Context, req ctrladmission.Request) ctrladmission.Response {
+		if req.Namespace != "" {
+			begun <- true
+			<-end
+		}
+		return ctrladmission.Allowed("")
+	}), func(policy.Reason) {})
+	for range 2 * cap(h.free) {
+		go h.Handle(t.Context(), tenants())
+	}
+	for range cap(h.free) {
+		<-begun
+	}
+	if resp := h.Handle(t.Context(), ctrladmission.Request{}); !resp.Allowed {
+		t.Errorf("%+v", resp.Result)
+	}
+	close(end)
 }

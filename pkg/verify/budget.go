@@ -13,6 +13,7 @@ import (
 //
 //   - signed by a key: one check for each key that is tried, the one that it names first; where that fits and the terms have a trust
 //     root, one for each way to meet them. A legacy signature names none, so that one of 64 keys may cost 64.
+//     Behind others that name none either, one by its first MaxFirstChecks keys is always found, and one by a later key as far as the budget goes.
 //   - keyless: one for each way to meet the terms, and two for people if none does. Where certificates came with it, as many as its chain.
 //   - by a certificate of an own PKI: one, then one for its logs, one for its timestamps, and as many as its chain.
 //   - each log entry after the first adds one, and each timestamp one for each authority of the trust root that it names, wherever they

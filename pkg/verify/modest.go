@@ -24,10 +24,14 @@ const (
 	MaxStamps  = maxThreshold
 	// MaxEntry bounds the body of a log entry, in bytes. It holds a certificate in base64 twice over, and a signature.
 	MaxEntry = 64 << 10
-	// MaxCheckpoint and MaxCheckpointLines bound the checkpoint of a log entry, in bytes and lines. It has some 250 bytes in six lines; each
-	// witness of the log (C2SP tlog-witness) adds one. All that are signatures by the log are verified, even of one text many times.
+	// MaxCheckpoint and MaxCheckpointLines bound the checkpoint of an entry of Rekor v1, in bytes and lines. It has some 250 bytes in six
+	// lines. All that are signatures by the log are verified, even of one text many times.
 	MaxCheckpoint      = 4 << 10
 	MaxCheckpointLines = 16
+	// MaxTileCheckpoint and MaxTileCheckpointLines bound that of Rekor v2, to which each witness of the log (C2SP tlog-witness) adds a line. Of
+	// one key one signature is verified, and x/mod's note package takes no more than 100.
+	MaxTileCheckpoint      = 32 << 10
+	MaxTileCheckpointLines = 104
 	// maxProof bounds the hashes of a proof of inclusion: a tree of 2^64 leaves is as high.
 	maxProof = 64
 	// maxNesting bounds how deep the ASN.1 of a certificate or timestamp is nested: a certificate within a timestamp has some 12 levels.
@@ -140,13 +144,18 @@ var treeID = regexp.MustCompile(` - [0-9]+$`)
 func modestEntry(e *protorekor.TransparencyLogEntry) error {
 	proof := e.GetInclusionProof()
 	body, checkpoint := e.GetCanonicalizedBody(), proof.GetCheckpoint().GetEnvelope()
+	origin, _, _ := strings.Cut(checkpoint, "\n")
+	most, mostLines := MaxTileCheckpoint, MaxTileCheckpointLines
+	if treeID.MatchString(origin) {
+		most, mostLines = MaxCheckpoint, MaxCheckpointLines
+	}
 	switch lines := strings.Count(checkpoint, "\n"); {
 	case len(body) > MaxEntry:
 		return fmt.Errorf("a body of %d bytes, over the bound of %d", len(body), MaxEntry)
-	case len(checkpoint) > MaxCheckpoint:
-		return fmt.Errorf("a checkpoint of %d bytes, over the bound of %d", len(checkpoint), MaxCheckpoint)
-	case lines > MaxCheckpointLines:
-		return fmt.Errorf("a checkpoint of %d lines, over the bound of %d", lines, MaxCheckpointLines)
+	case len(checkpoint) > most:
+		return fmt.Errorf("a checkpoint of %d bytes, over the bound of %d", len(checkpoint), most)
+	case lines > mostLines:
+		return fmt.Errorf("a checkpoint of %d lines, over the bound of %d", lines, mostLines)
 	case len(proof.GetHashes()) > maxProof:
 		return fmt.Errorf("a proof of %d hashes, over the bound of %d", len(proof.GetHashes()), maxProof)
 	}
@@ -154,7 +163,6 @@ func modestEntry(e *protorekor.TransparencyLogEntry) error {
 	if err != nil {
 		return err
 	}
-	origin, _, _ := strings.Cut(checkpoint, "\n")
 	switch kind {
 	case kindHashedRekord, kindDSSE, kindIntoto:
 	case kindRekorV2:

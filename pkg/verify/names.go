@@ -36,8 +36,15 @@ func NewCertificateIdentity(subject, subjectPattern string) (CertificateIdentity
 	if id.kind, err = patternKind(subjectPattern); err != nil {
 		return CertificateIdentity{}, err
 	}
-	id.whole, err = regexp.Compile(anchored)
-	return id, err
+	if id.whole, err = regexp.Compile(anchored); err != nil {
+		return CertificateIdentity{}, err
+	}
+	for _, stranger := range []string{"stranger.invalid", "CN=stranger", "spiffe://stranger.invalid/whoever", "whoever@stranger.invalid"} {
+		if id.matches(stranger) {
+			return CertificateIdentity{}, fmt.Errorf("subjectPattern: matches anybody in the PKI, such as %s", stranger)
+		}
+	}
+	return id, nil
 }
 
 // String is the identity for people.

@@ -184,3 +184,18 @@ func TestRow66_APatternIsAboutNamesOfOneKind(t *testing.T) {
 		}
 	}
 }
+
+// TestRow64_APatternOfAnybodyInThePKIIsRefused, of whichever kind of name.
+func TestRow64_APatternOfAnybodyInThePKIIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{`[^@]+`, `[a-z.]+`, `CN=.*`, `[^@]+@.+`, `spiffe://.*`} {
+		if _, err := verify.NewCertificateIdentity("", pattern); err == nil || !strings.Contains(err.Error(), "anybody") {
+			t.Errorf("%s: %v", pattern, err)
+		}
+	}
+	for _, pattern := range []string{`.*\.build\.corp\.example`, `CN=release,O=Acme.*`, `.*@corp\.example`, `spiffe://corp\.example/.*`} {
+		if _, err := verify.NewCertificateIdentity("", pattern); err != nil {
+			t.Errorf("%s: %v", pattern, err)
+		}
+	}
+}
