@@ -111,8 +111,8 @@ type KeylessAuthority struct {
 // Identity is an issuer and a subject, each exact or an RE2 pattern that is anchored for you.
 //
 // +kubebuilder:validation:XPreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="has(self.issuer) != has(self.issuerPattern)",message="exactly one of issuer and issuerPattern must be set"
-// +kubebuilder:validation:XValidation:rule="has(self.subject) != has(self.subjectPattern)",message="exactly one of subject and subjectPattern must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.issuer) != has(self.issuerPattern)",message="exactly one of issuer and issuerPattern must be set: is it there by another name? An identity has issuer or issuerPattern, subject or subjectPattern, and extensions"
+// +kubebuilder:validation:XValidation:rule="has(self.subject) != has(self.subjectPattern)",message="exactly one of subject and subjectPattern must be set: is it there by another name? An identity has issuer or issuerPattern, subject or subjectPattern, and extensions"
 type Identity struct {
 	// issuer is the exact URL of the OIDC issuer.
 	// +optional
@@ -164,7 +164,7 @@ type CertificateAuthority struct {
 // CertificateIdentity is a subject alternative name (or subject), exact or an RE2 pattern that is anchored for you.
 //
 // +kubebuilder:validation:XPreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="has(self.subject) != has(self.subjectPattern)",message="exactly one of subject and subjectPattern must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.subject) != has(self.subjectPattern)",message="exactly one of subject and subjectPattern must be set: is it there by another name? A certificate's identity has nothing else"
 type CertificateIdentity struct {
 	// subject is the exact name.
 	// +optional

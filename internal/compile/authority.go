@@ -84,13 +84,8 @@ func (r *resolver) terms(ctx context.Context, a *v1alpha1.Authority, report *Aut
 		return t, &problem{ReasonTrustRootUnavailable, got.err}
 	}
 	report.TrustRootNote, report.TrustRootKept, t.Trust = got.Note, got.Kept, got.Trust
-	report.TrustRootDigest = got.Trust.Fingerprint().String()
+	report.TrustRootDigest = trustDigest(got.Trust)
 	return t, nil
-}
-
-// unfit says that an authority can't be made with what its TrustRoot has: a log is asked for, say, and it has none.
-func unfit(root string, err error) *problem {
-	return &problem{ReasonTrustRootUnavailable, fmt.Errorf("TrustRoot %s: %w", root, err)}
 }
 
 func (r *resolver) key(ctx context.Context, a *v1alpha1.Authority, terms verify.Terms, report *AuthorityReport) (verify.Authority, *problem) {
@@ -119,7 +114,7 @@ func (r *resolver) key(ctx context.Context, a *v1alpha1.Authority, terms verify.
 	}
 	who, err := verify.NewKeyAuthority(a.Name, keys, terms)
 	if err != nil {
-		return none, unfit(report.TrustRoot, err)
+		return none, unfit(report.TrustRoot, a, terms.Trust, err)
 	}
 	return who, nil
 }
@@ -136,7 +131,7 @@ func keyless(a *v1alpha1.Authority, terms verify.Terms) (verify.Authority, *prob
 	}
 	who, err := verify.NewKeylessAuthority(a.Name, terms.Trust, ids, terms)
 	if err != nil {
-		return verify.Authority{}, unfit(root, err)
+		return verify.Authority{}, unfit(root, a, terms.Trust, err)
 	}
 	return who, nil
 }
@@ -164,7 +159,7 @@ func certificate(a *v1alpha1.Authority, terms verify.Terms) (verify.Authority, *
 	who, err := verify.NewCertificateAuthority(a.Name, roots, ids, terms)
 	switch root, referring := trustRootOf(a); {
 	case err != nil && referring:
-		return none, unfit(root, err)
+		return none, unfit(root, a, terms.Trust, err)
 	case err != nil:
 		return none, &problem{ReasonInvalidField, fmt.Errorf("certificate: %w", err)}
 	}

@@ -75,7 +75,7 @@ func TestKeylessAuthoritiesAreJudgedBy(t *testing.T) {
 				t.Errorf("%v, want %v", got, tt.want)
 			}
 			a := r.Authorities[0]
-			if a.TrustRootDigest == "" || a.TrustRootDigest != roots[a.TrustRoot].Fingerprint().String() || len(a.Identities) != 1 || !strings.Contains(a.Identities[0], "example") || a.Fingerprint == "" {
+			if a.TrustRootDigest == "" || a.TrustRootDigest != trustDigest(roots[a.TrustRoot]) || len(a.Identities) != 1 || !strings.Contains(a.Identities[0], "example") || a.Fingerprint == "" {
 				t.Errorf("the report doesn't tell who counts: %+v", a)
 			}
 		})
@@ -128,6 +128,7 @@ func TestWhatATrustRootLacksIsTold(t *testing.T) {
 	bare := shown{
 		"one-log":    s.TrustOf(t, verifytest.Parts{Fulcio: &always, CT: &always, RekorV1: &always, Timestamps: &always}, many),
 		"one-ct-log": s.TrustOf(t, verifytest.Parts{Fulcio: &always, CT: &always, RekorV1: &always}, verify.Thresholds{Logs: 1, Timestamps: 1, SCTs: 2}),
+		"no-ct-log":  s.TrustOf(t, verifytest.Parts{Fulcio: &always, RekorV1: &always}, verify.DefaultThresholds()),
 		"unlogged":   s.TrustOf(t, verifytest.Parts{Fulcio: &always, CT: &always, Timestamps: &always}, verify.DefaultThresholds()),
 		"unstamped":  s.TrustOf(t, verifytest.Parts{Fulcio: &always, CT: &always, RekorV1: &always}, verify.DefaultThresholds()),
 		"fulcioless": s.TrustOf(t, verifytest.Parts{RekorV1: &always, Timestamps: &always}, verify.DefaultThresholds()),
@@ -137,15 +138,16 @@ func TestWhatATrustRootLacksIsTold(t *testing.T) {
 		return "images: {include: [registry.example.com/**]}\nauthorities:\n- name: release\n" + terms + "  key:\n    trustRoot: " + root + "\n    data: |\n" + indent(newKey(t), 6) + "\nrequire: {signature: {by: [release]}}\n"
 	}
 	for _, tt := range []struct{ name, spec, why string }{
-		{"a keyless authority needs a log", bySomeone("unlogged", ""), "authority ci: TrustRoot unlogged: a transparency log entry is required, but the trust root has no log"},
-		{"a timestamp is required", bySomeone("unstamped", ", timestamp: Required"), "TrustRoot unstamped: a timestamp is required, but the trust root has no timestamp authority"},
+		{"a keyless authority needs a log", bySomeone("unlogged", ""), "authority ci: TrustRoot unlogged: log: Required (for keyless it is, where nothing is said) and its trusted root has no transparency log: add a log to the root, or write log: Optional with timestamp: Required"},
+		{"a timestamp is required", bySomeone("unstamped", ", timestamp: Required"), "TrustRoot unstamped: timestamp: Required and its trusted root has no timestamp authority: add one to the root, or write timestamp: Optional"},
 		{"nobody can confirm the identity", bySomeone("fulcioless", ""), "TrustRoot fulcioless: the trust root has no certificate authority (Fulcio)"},
 		{"nobody can tell the time", bySomeone("timeless", ", log: Optional"), "TrustRoot timeless: the trust root has neither log nor timestamp authority"},
-		{"fewer logs than are asked for", bySomeone("one-log", ""), "TrustRoot one-log: entries in 3 transparency logs are required, but the trust root has 1"},
-		{"fewer timestamp authorities", bySomeone("one-log", ", log: Optional, timestamp: Required"), "TrustRoot one-log: timestamps of 3 authorities are required, but the trust root has 2"},
-		{"fewer certificate transparency logs", bySomeone("one-ct-log", ""), "TrustRoot one-ct-log: the trust root has 1 certificate transparency logs and asks for 2"},
-		{"a key's log", key("unlogged", "  log: Required\n"), "authority release: TrustRoot unlogged: a transparency log entry is required, but the trust root has no log"},
-		{"a key's timestamp", key("unstamped", "  timestamp: Required\n"), "TrustRoot unstamped: a timestamp is required, but the trust root has no timestamp authority"},
+		{"fewer logs than are asked for", bySomeone("one-log", ""), "TrustRoot one-log: spec.thresholds.logs asks for 3 transparency logs and its trusted root has 1: set it to 1, or add logs to the root"},
+		{"fewer timestamp authorities", bySomeone("one-log", ", log: Optional, timestamp: Required"), "TrustRoot one-log: spec.thresholds.timestamps asks for 3 timestamp authorities and its trusted root has 2: set it to 2, or add timestamp authorities to the root"},
+		{"fewer certificate transparency logs", bySomeone("one-ct-log", ""), "TrustRoot one-ct-log: spec.thresholds.signedCertificateTimestamps asks for 2 certificate transparency logs and its trusted root has 1: set it to 1, or add logs to the root"},
+		{"no certificate transparency log", bySomeone("no-ct-log", ""), "TrustRoot no-ct-log: spec.thresholds.signedCertificateTimestamps asks for 1 and its trusted root has no certificate transparency log: set it to 0 where its Fulcio uses none"},
+		{"a key's log", key("unlogged", "  log: Required\n"), "authority release: TrustRoot unlogged: log: Required and its trusted root has no transparency log: add a log to the root, or write log: Optional"},
+		{"a key's timestamp", key("unstamped", "  timestamp: Required\n"), "TrustRoot unstamped: timestamp: Required and its trusted root has no timestamp authority: add one to the root, or write timestamp: Optional"},
 		{"a TrustRoot that isn't there", bySomeone("nowhere", ""), "authority ci: TrustRoot nowhere: not found"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -266,11 +268,11 @@ func TestExtensionsAreThoseThatFulcioHas(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			wantError(t, mustDecode(t, namespaced(keylessBy("{issuer: i, subject: s, extensions: "+tt.extensions+"}"))), at+tt.field, tt.want)
+			wantError(t, mustDecode(t, namespaced(keylessBy("{issuer: 'https://i.example', subject: s, extensions: "+tt.extensions+"}"))), at+tt.field, tt.want)
 		})
 	}
 	for _, name := range verify.ExtensionNames() {
-		if errs := Validate(mustDecode(t, namespaced(keylessBy("{issuer: i, subject: s, extensions: {"+name+": x}}")))); len(errs) > 0 {
+		if errs := Validate(mustDecode(t, namespaced(keylessBy("{issuer: 'https://i.example', subject: s, extensions: {"+name+": x}}")))); len(errs) > 0 {
 			t.Errorf("%s is refused: %v", name, errs)
 		}
 	}
@@ -334,11 +336,11 @@ func TestRow64_APatternIsAnchoredWhereSignaturesAreJudged(t *testing.T) {
 
 func TestMoreSignersThanIdentitiesAreRefused(t *testing.T) {
 	t.Parallel()
-	two := "{issuer: i, subject: a}, {issuer: i, subject: b}, {issuer: i, subject: a}"
+	two := "{issuer: 'https://i.example', subject: a}, {issuer: 'https://i.example', subject: b}, {issuer: 'https://i.example', subject: a}"
 	wantError(t, mustDecode(t, namespaced(strings.Replace(keylessBy(two), "{by: [ci]}", "{by: [ci], atLeast: 3}", 1))), "spec.require.signature.atLeast", "distinct keys and identities")
 	for _, spec := range []string{
 		strings.Replace(keylessBy(two), "{by: [ci]}", "{by: [ci], atLeast: 2}", 1),
-		strings.Replace(keylessBy("{issuer: i, subjectPattern: '[a-z]+@corp\\.example'}"), "{by: [ci]}", "{by: [ci], atLeast: 3}", 1),
+		strings.Replace(keylessBy("{issuer: 'https://i.example', subjectPattern: '[a-z]+@corp\\.example'}"), "{by: [ci]}", "{by: [ci], atLeast: 3}", 1),
 	} {
 		if errs := Validate(mustDecode(t, namespaced(spec))); len(errs) > 0 {
 			t.Errorf("refused: %v", errs)
@@ -386,7 +388,7 @@ func TestStatusTellsWhoCounts(t *testing.T) {
 	if diff := cmp.Diff([]string{fmt.Sprintf("%s (%s)", who.Subject, who.Issuer)}, got.Identities); diff != "" {
 		t.Error(diff)
 	}
-	if got.TrustRoot == nil || got.TrustRoot.Name != "corp" || got.TrustRoot.Digest != trusted.Fingerprint().String() || got.Fingerprint == "" {
+	if got.TrustRoot == nil || got.TrustRoot.Name != "corp" || got.TrustRoot.Digest != trustDigest(trusted) || got.Fingerprint == "" {
 		t.Errorf("%s", pretty(t, got))
 	}
 	p, r = Compiler{TrustRoots: shown{}}.Compile(t.Context(), obj)

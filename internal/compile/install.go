@@ -2,6 +2,7 @@ package compile
 
 import (
 	"errors"
+	"time"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 )
@@ -12,6 +13,8 @@ type Install struct {
 	Pinning bool
 	// PlainHTTP are the hosts that a TrustRoot's mirror may be asked by plain http, as HOST or HOST:PORT.
 	PlainHTTP []string
+	// Now tells the time that certificates may have expired by; nil is time.Now.
+	Now func() time.Time
 }
 
 // Check reads a policy or a TrustRoot, in JSON, as the Store will. It returns what is wrong with it, each problem with its field and
@@ -27,7 +30,11 @@ func (i Install) Check(raw []byte) (problems, warnings []string) {
 	for _, e := range Validate(obj, i.PlainHTTP...) {
 		problems = append(problems, e.Error())
 	}
-	return problems, append(i.warnings(obj), Warnings(obj)...)
+	now := i.Now
+	if now == nil {
+		now = time.Now
+	}
+	return problems, append(i.warnings(obj), warningsAt(obj, now())...)
 }
 
 // warnings are those that not every install gives.

@@ -1,7 +1,10 @@
 package compile
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -72,6 +75,12 @@ func errNoTrustRoot(name string) error {
 // seeRoot is where whoever may read TrustRoots finds what policies don't tell of one.
 func seeRoot(name string) string { return "see kubectl get trustroot " + name + " -o yaml" }
 
+// trustDigest identifies what is trusted, as statuses write digests.
+func trustDigest(t *verify.Trust) string {
+	print := t.Fingerprint()
+	return "sha256:" + hex.EncodeToString(print[:])
+}
+
 // thresholdsOf are a TrustRoot's thresholds with what its author left to us.
 func thresholdsOf(t *v1alpha1.TrustRootThresholds) verify.Thresholds {
 	out := verify.DefaultThresholds()
@@ -112,6 +121,12 @@ func usableRoot(text []byte) error {
 		return errPrivateKey
 	case len(text) == 0:
 		return errors.New("it is empty: want the text of a trusted_root.json")
+	case bytes.Contains(text, []byte("-----BEGIN ")) && !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")):
+		return errors.New("this is PEM: a trusted_root.json is made of it by \"cosign trusted-root create\" (docs/trust-roots.md)")
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(text, &fields) == nil && len(fields["mediaType"]) == 0 {
+		return errors.New(`the trusted root has no mediaType: want the whole of a trusted_root.json, with mediaType, certificateAuthorities, ctlogs, tlogs, timestampAuthorities`)
 	}
 	return trust.CheckText(text)
 }

@@ -29,6 +29,7 @@ type rootEntry struct {
 	material string                     // what was united
 	united   union                      // and what came of it
 	state    *rootState
+	failing  failing
 	report   RootReport
 }
 
@@ -118,6 +119,11 @@ func (s *trustStore) read(ctx context.Context, name string, t *v1alpha1.TrustRoo
 	}
 	readings := reader.readAll(ctx, t.Spec.Sources)
 	next.kept = entries.now
+	var before failing
+	if old != nil {
+		before = old.failing
+	}
+	next.failing = logFailures(ctx, name, t.Spec.Sources, readings, before)
 	thresholds := thresholdsOf(t.Spec.Thresholds)
 	next.material = material(readings, thresholds)
 	if some := slices.ContainsFunc(readings, func(r rootReading) bool { return r.text != nil }); some && old != nil && old.material == next.material {

@@ -80,7 +80,7 @@ func TestTrustRootsThatFilesDoNotResolveAreNamed(t *testing.T) {
 		{"no TrustRoot", "", by + "not among the files", nil},
 		{"no Secret", trustRoot("corp", rootInSecret), by + "sources[0] (secretRef): Secret sigstore: not among the files", nil},
 		{"no Secret, beside a text", trustRoot("corp", "sources: [{public: {}}, {secretRef: {name: sigstore, key: trusted_root.json}}]"), by + "sources[1] (secretRef): Secret sigstore: not among the files", nil},
-		{"a ConfigMap of something else", trustRoot("corp", strings.Replace(rootInSecret, "secretRef", "configMapRef", 1)) + "---\n" + configMapDocument("", "{}"), by + "sources[0] (configMapRef): ConfigMap sigstore, entry trusted_root.json: the trusted root can't be read", nil},
+		{"a ConfigMap of something else", trustRoot("corp", strings.Replace(rootInSecret, "secretRef", "configMapRef", 1)) + "---\n" + configMapDocument("", "{}"), by + "sources[0] (configMapRef): ConfigMap sigstore, entry trusted_root.json: the trusted root has no mediaType", nil},
 		{"a mirror that isn't asked", trustRoot("corp", fromMirror(r, "")), by + "sources[0] (tuf): mirrors are not asked here", nil},
 		{"a mirror that is down", trustRoot("corp", fromMirror(r, "")), by + "sources[0] (tuf): mirror https://tuf.corp.example could not be read", ask},
 		{"a mirror that is down, beside a text", trustRoot("corp", fromMirror(r, "- data: "+quoted(string(text)))), by + "sources[0] (tuf): mirror https://tuf.corp.example could not be read", ask},

@@ -182,7 +182,11 @@ func trustOf(texts [][]byte, t verify.Thresholds) (*verify.Trust, error) {
 	if total > maxTrustRootText {
 		return nil, fmt.Errorf("its trusted roots have %d bytes together, at most %d: take out the sources that aren't needed", total, maxTrustRootText)
 	}
-	return verify.NewTrust(texts, t)
+	made, err := verify.NewTrust(texts, t)
+	if err != nil {
+		return nil, overThreshold(texts, t, err)
+	}
+	return made, nil
 }
 
 // leaveOut takes out of the readings what doesn't fit.

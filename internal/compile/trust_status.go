@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
@@ -76,7 +77,7 @@ func rootReportOf(readings []rootReading, made *verify.Trust, err error) RootRep
 	for _, text := range texts {
 		r.TrustedRoots = append(r.TrustedRoots, string(text))
 	}
-	r.Digest, r.Reason, r.Message = made.Fingerprint().String(), ReasonCompiled, "in force"
+	r.Digest, r.Reason, r.Message = trustDigest(made), ReasonCompiled, "in force"
 	if n := len(texts); n > 1 {
 		r.Message = fmt.Sprintf("in force: %d trusted roots united", n)
 	}
@@ -178,7 +179,8 @@ func withRootStatus(object *unstructured.Unstructured, r RootReport, now time.Ti
 			return nil, false, false, err
 		}
 		if len(text) <= maxRootObject || len(r.TrustedRoots) == 0 {
-			return patched, true, equality.Semantic.DeepEqual(timeless(previous), timeless(status)), nil
+			minor := !firstAnswered(previous, status) && equality.Semantic.DeepEqual(timeless(previous), timeless(status))
+			return patched, true, minor, nil
 		}
 		r.TrustedRoots, r.Message = nil, r.Message+noRoom
 	}
@@ -190,6 +192,17 @@ const maxRootObject = 1280 << 10
 
 // noRoom is said behind what is in force.
 const noRoom = "; status.trustedRoots is left out, since the object would be too large for etcd: pratique verify reads the sources"
+
+// firstAnswered tells whether a mirror, of which nothing was known, was asked meanwhile: whoever waits for it sees the outcome at once.
+func firstAnswered(previous, status v1alpha1.TrustRootStatus) bool {
+	before := trust.ErrNotFetched.Error()
+	for i := range min(len(previous.Sources), len(status.Sources)) {
+		if previous.Sources[i].Error == before && status.Sources[i].Error != before {
+			return true
+		}
+	}
+	return false
+}
 
 // timeless is a status without times and without the words of errors.
 func timeless(s v1alpha1.TrustRootStatus) v1alpha1.TrustRootStatus {

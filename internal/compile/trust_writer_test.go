@@ -1,16 +1,19 @@
 package compile
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/internal/trust"
@@ -147,5 +150,59 @@ func TestATextsFirstReadingOutlivesTheWriter(t *testing.T) {
 	report.Sources[0].Digest = "sha256:b"
 	if got := StatusOfTrustRoot(&v1alpha1.TrustRoot{}, report, previous, before.Time); got.Sources[0].FetchedAt.Equal(&before) {
 		t.Error("another text, and its time is the first one's")
+	}
+}
+
+// Whoever waits for a mirror that is dead sees so, and not for an hour that it was not asked yet.
+func TestTheFirstFailureOfAMirrorIsWrittenAtOnce(t *testing.T) {
+	text := verifytest.NewSigstore(t).TrustedRoot(t)
+	in(t, func(t *testing.T, w *world) {
+		r := trusttest.At(t, text, time.Now())
+		h := &hanging{inner: r.Transport(), release: make(chan struct{})}
+		w.asks(h)
+		w.apply(trustRoot("mirror", fromMirror(r, "")), 1, "1")
+		w.start()
+		s := w.writer(nil)
+		time.Sleep(firstTrustTimeout)
+		w.settle()
+		if got := w.rootStatus(t, "mirror"); got.Sources[0].Error != trust.ErrNotFetched.Error() {
+			t.Fatalf("%s", pretty(t, got))
+		}
+		n := s.count()
+		r.Down(true)
+		close(h.release)
+		w.settle()
+		if got := w.rootStatus(t, "mirror"); !strings.Contains(got.Sources[0].Error, "could not be read") || s.count() != n+1 {
+			t.Errorf("%d writes, %s", s.count()-n, pretty(t, got))
+		}
+	})
+}
+
+func TestAMirrorsFailureIsLoggedOnceForEachKind(t *testing.T) {
+	t.Parallel()
+	var said []string
+	ctx := log.IntoContext(t.Context(), funcr.New(func(_, args string) { said = append(said, args) }, funcr.Options{}))
+	sources := []v1alpha1.TrustRootSource{{Public: &v1alpha1.PublicTrustRoot{}}, {TUF: &v1alpha1.TUFSource{Mirror: "https://tuf.corp.example"}}}
+	down := func(why string) error {
+		return &trust.MirrorError{Result: trust.ResultUnreachable, Err: errors.New(why)}
+	}
+	var before failing
+	for i, one := range []struct {
+		err  error
+		want string // nothing: nothing is said
+	}{
+		{trust.ErrNotFetched, ""},
+		{down("refused by port 50001"), `"asking a mirror failed"`},
+		{down("refused by port 50002"), ""},
+		{&trust.MirrorError{Result: trust.ResultRefused, Err: errors.New("unsigned")}, `"kind"="refused"`},
+		{nil, `"the mirror is good again"`},
+		{nil, ""},
+		{down("refused by port 50003"), `"error"=`},
+	} {
+		said = nil
+		before = logFailures(ctx, "corp", sources, []rootReading{{kind: sourcePublic}, {kind: sourceTUF, err: one.err}}, before)
+		if got := strings.Join(said, "\n"); len(said) > 1 || !strings.Contains(got, one.want) || one.want == "" && got != "" {
+			t.Errorf("%d: %q, want %q", i, got, one.want)
+		}
 	}
 }

@@ -38,8 +38,8 @@ func (c *checker) keyless(at *field.Path, name string, k *v1alpha1.KeylessAuthor
 			return
 		}
 		id, before := &k.Identities[i], c.found
-		c.name(at.Index(i), identityName{"issuer", id.Issuer, id.IssuerPattern, maxIssuer, strangeIssuers()})
-		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers()})
+		c.name(at.Index(i), identityName{"issuer", id.Issuer, id.IssuerPattern, maxIssuer, strangeIssuers(), issuerURL})
+		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers(), nil})
 		c.extensions(at.Index(i).Child("extensions"), id.Extensions)
 		if c.found == before && c.steps <= maxPolicySteps { // what verify says beyond that
 			if _, err := identityOf(id); err != nil {
@@ -88,7 +88,7 @@ func (c *checker) certificate(at *field.Path, name string, a *v1alpha1.Certifica
 			return
 		}
 		before := c.found
-		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers()})
+		c.name(at.Index(i), identityName{"subject", id.Subject, id.SubjectPattern, maxSubject, strangers(), nil})
 		if c.found == before && c.steps <= maxPolicySteps {
 			if _, err := verify.NewCertificateIdentity(id.Subject, id.SubjectPattern); err != nil {
 				c.invalid(at.Index(i), "%s", line(err.Error(), maxProblem))
@@ -116,6 +116,7 @@ type identityName struct {
 	exact, pattern string
 	bound          int // in bytes
 	strangers      []string
+	check          func(exact string) error // nil: any will do
 }
 
 // name checks that exactly one of a name and its pattern is there, and that the pattern is one and not about everybody.
@@ -127,7 +128,11 @@ func (c *checker) name(at *field.Path, n identityName) {
 	case n.exact != "" && n.pattern != "":
 		c.invalid(at.Child(patternField), "set it or %s, not both: write one identity for each", n.field)
 	case n.exact != "":
-		c.badLength(at.Child(n.field), n.exact, n.bound, "write it as the certificate has it")
+		if !c.badLength(at.Child(n.field), n.exact, n.bound, "write it as the certificate has it") && n.check != nil {
+			if err := n.check(n.exact); err != nil {
+				c.invalid(at.Child(n.field), "%s", line(err.Error(), maxProblem))
+			}
+		}
 	case !c.badLength(at.Child(patternField), n.pattern, n.bound, "write a pattern of RE2, which is anchored for you"):
 		c.pattern(at.Child(patternField), n)
 	}

@@ -19,14 +19,14 @@ func TestRow65_AnIdentityWithoutIssuerOrSubjectIsRefused(t *testing.T) {
 		{"no identities", "[]", "", "name at least one identity: without any, every certificate of the trust root would do"},
 		{"an empty identity", "[{}]", "[0].issuer", "set it, or issuerPattern"},
 		{"no issuer", "[{subject: s}]", "[0].issuer", "set it, or issuerPattern"},
-		{"no subject", "[{issuer: i}]", "[0].subject", "set it, or subjectPattern"},
-		{"an empty subject", "[{issuer: i, subject: ''}]", "[0].subject", "neither may be anybody"},
-		{"no subject in the second", "[{issuer: i, subject: s}, {issuer: i}]", "[1].subject", "set it, or subjectPattern"},
-		{"an issuer in both ways", "[{issuer: i, issuerPattern: i, subject: s}]", "[0].issuerPattern", "set it or issuer, not both"},
-		{"a subject in both ways", "[{issuer: i, subject: s, subjectPattern: s}]", "[0].subjectPattern", "set it or subject, not both"},
+		{"no subject", "[{issuer: 'https://i.example'}]", "[0].subject", "set it, or subjectPattern"},
+		{"an empty subject", "[{issuer: 'https://i.example', subject: ''}]", "[0].subject", "neither may be anybody"},
+		{"no subject in the second", "[{issuer: 'https://i.example', subject: s}, {issuer: 'https://i.example'}]", "[1].subject", "set it, or subjectPattern"},
+		{"an issuer in both ways", "[{issuer: 'https://i.example', issuerPattern: i, subject: s}]", "[0].issuerPattern", "set it or issuer, not both"},
+		{"a subject in both ways", "[{issuer: 'https://i.example', subject: s, subjectPattern: s}]", "[0].subjectPattern", "set it or subject, not both"},
 		{"an issuer of more than 512 bytes", "[{issuer: " + strings.Repeat("i", 513) + ", subject: s}]", "[0].issuer", "at most 512"},
-		{"a subject of more than 1024 bytes", "[{issuer: i, subject: " + strings.Repeat("s", 1025) + "}]", "[0].subject", "at most 1024"},
-		{"more than 64 identities", "[" + strings.Repeat("{issuer: i, subject: s}, ", 65) + "]", "", "at most 64"},
+		{"a subject of more than 1024 bytes", "[{issuer: 'https://i.example', subject: " + strings.Repeat("s", 1025) + "}]", "[0].subject", "at most 1024"},
+		{"more than 64 identities", "[" + strings.Repeat("{issuer: 'https://i.example', subject: s}, ", 65) + "]", "", "at most 64"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -209,7 +209,7 @@ func TestMoreIdentitiesThanAPolicyMayHaveAreRefused(t *testing.T) {
 	var spec strings.Builder
 	spec.WriteString("images: {include: ['**']}\nallow: {reason: r}\nauthorities:\n")
 	for i := range 5 {
-		fmt.Fprintf(&spec, "- {name: a%d, keyless: {identities: [%s]}}\n", i, strings.Repeat("{issuer: i, subject: s}, ", 60))
+		fmt.Fprintf(&spec, "- {name: a%d, keyless: {identities: [%s]}}\n", i, strings.Repeat("{issuer: 'https://i.example', subject: s}, ", 60))
 	}
 	wantError(t, mustDecode(t, namespaced(spec.String())), "spec.authorities", "300 identities, at most 256")
 }
@@ -221,7 +221,7 @@ func TestManyCostlyPatternsAreCheckedWithinTheDeadline(t *testing.T) {
 		var b strings.Builder
 		b.WriteString("images: {include: ['**']}\nallow: {reason: r}\nauthorities:\n")
 		for i := range n / 64 {
-			fmt.Fprintf(&b, "- {name: a%d, keyless: {identities: [%s]}}\n", i, strings.Repeat("{issuer: i, subjectPattern: '"+pattern+"'}, ", 64))
+			fmt.Fprintf(&b, "- {name: a%d, keyless: {identities: [%s]}}\n", i, strings.Repeat("{issuer: 'https://i.example', subjectPattern: '"+pattern+"'}, ", 64))
 		}
 		return b.String()
 	}

@@ -109,7 +109,11 @@ func (c *checker) mirror(at *field.Path, s *v1alpha1.TUFSource, plainHTTP []stri
 			break
 		}
 	}
-	c.invalid(at, "%s", line(err.Error(), maxProblem))
+	from := ""
+	if strings.HasPrefix(err.Error(), "root is not ") {
+		from = "; have a root.json, such as 1.root.json, from whoever keeps the mirror, and not from the mirror alone"
+	}
+	c.invalid(at, "%s", line(err.Error(), maxProblem-len(from))+from)
 }
 
 // trustRootName checks a reference to a TrustRoot.

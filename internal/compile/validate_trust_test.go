@@ -61,6 +61,8 @@ func TestTrustRootsThatAreRefused(t *testing.T) {
 		{"an empty text", "sources: [{data: ''}]", source + ": Required value"},
 		{"two in one", "sources: [{public: {}, secretRef: {name: s, key: k}}]", source + ": Invalid value: set exactly one of public, data (a trusted_root.json), secretRef, configMapRef and tuf, not 2: write one source for each"},
 		{"no JSON", "sources: [{data: nonsense}]", source + ".data: Invalid value: the trusted root can't be read"},
+		{"PEM", "sources: [{data: \"-----BEGIN CERTIFICATE-----\\nTUlJ\\n-----END CERTIFICATE-----\\n\"}]", source + `.data: Invalid value: this is PEM: a trusted_root.json is made of it by "cosign trusted-root create" (docs/trust-roots.md)`},
+		{"an empty JSON", "sources: [{data: '{}'}]", source + ".data: Invalid value: the trusted root has no mediaType: want the whole of a trusted_root.json, with mediaType, certificateAuthorities, ctlogs, tlogs, timestampAuthorities"},
 		{"another JSON", "sources: [{data: '{\"mediaType\": \"x\"}'}]", source + ".data: Invalid value: the trusted root"},
 		{"JSON that names nobody", "sources: [{data: '{\"mediaType\": \"application/vnd.dev.sigstore.trustedroot+json;version=0.1\"}'}]", source + ".data: Invalid value: the trusted root"},
 		{"a private key", "sources: [{data: \"-----BEGIN PRIVATE KEY-----\\nTUlJ\\n-----END PRIVATE KEY-----\\n\"}]", source + ".data: Invalid value: this is a private key"},
@@ -96,6 +98,9 @@ func TestTrustRootsThatAreRefused(t *testing.T) {
 				t.Errorf("%q\nwant one problem that begins with %q", problems, tt.want)
 			}
 			for _, p := range problems {
+				if strings.Contains(tt.want, "root is not ") && !strings.HasSuffix(p, "; have a root.json, such as 1.root.json, from whoever keeps the mirror, and not from the mirror alone") {
+					t.Errorf("doesn't say where to have one: %q", p)
+				}
 				if len(p) > 400 || strings.ContainsAny(p, "\n\r") || strings.Contains(p, "TUlJ") {
 					t.Errorf("isn't one line that /validate-policy shows whole, or repeats a key: %q", p)
 				}

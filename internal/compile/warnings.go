@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/pkg/policy"
@@ -12,14 +13,21 @@ import (
 // maxWarning bounds a warning, in bytes: the API server drops longer ones.
 const maxWarning = 120
 
-// Warnings returns what is allowed in a policy object, but probably not meant. Each is one line of at most 120
+// Warnings returns what is allowed in a policy or a TrustRoot, but probably not meant. Each is one line of at most 120
 // characters, since the API server drops longer ones.
-func Warnings(obj Object) []string {
+func Warnings(obj Object) []string { return warningsAt(obj, time.Now()) }
+
+// warningsAt is Warnings at some time, by which certificates may have expired.
+func warningsAt(obj Object, now time.Time) []string {
+	w := warner{now: now}
+	if t, ok := obj.(*v1alpha1.TrustRoot); ok && t != nil {
+		w.trustRoot(t)
+		return w.out
+	}
 	v, err := viewOf(obj)
 	if err != nil {
 		return nil
 	}
-	var w warner
 	w.images(v.spec)
 	w.references(v.spec)
 	w.authorities(v.spec.Authorities)
@@ -33,7 +41,10 @@ func Warnings(obj Object) []string {
 }
 
 // warner gathers warnings.
-type warner struct{ out []string }
+type warner struct {
+	out []string
+	now time.Time
+}
 
 func (w *warner) say(format string, args ...any) {
 	w.out = append(w.out, line(fmt.Sprintf(format, args...), maxWarning))
@@ -90,13 +101,11 @@ func (w *warner) authorities(list []v1alpha1.Authority) {
 				if n++; n > maxIdentities {
 					return
 				}
-				in := fmt.Sprintf("%s.keyless.identities[%d]", at, j)
-				w.exact(in+".issuer", id.Issuer)
-				w.exact(in+".subject", id.Subject)
-				w.open(in+".subjectPattern", id.SubjectPattern)
+				w.identity(fmt.Sprintf("%s.keyless.identities[%d]", at, j), &id)
 			}
 		}
 		if a.Certificate != nil {
+			w.roots(at+".certificate.roots", &a)
 			for j, id := range a.Certificate.Identities {
 				if n++; n > maxIdentities {
 					return
@@ -104,6 +113,7 @@ func (w *warner) authorities(list []v1alpha1.Authority) {
 				in := fmt.Sprintf("%s.certificate.identities[%d]", at, j)
 				w.exact(in+".subject", id.Subject)
 				w.open(in+".subjectPattern", id.SubjectPattern)
+				w.dot(in+".subjectPattern", id.SubjectPattern)
 			}
 		}
 	}
