@@ -186,7 +186,7 @@ func TestAKeylessAuthorityJudgesByItsTrustRoot(t *testing.T) {
 		t.Errorf("the policy goes by %+v, not by the digest %s", by, root.Digest)
 	}
 	said, err := s.kubectl("", "get", "troot", "trust")
-	if s.want("kubectl get troot", err); !strings.Contains(strings.Join(strings.Fields(said), " "), "NAME READY AGE trust True ") {
+	if s.want("kubectl get troot", err); !strings.Contains(strings.Join(strings.Fields(said), " "), "NAME READY FRESH AGE trust True True ") {
 		t.Errorf("kubectl get troot says:\n%s", said)
 	}
 	s.admits(pod("good", good))

@@ -96,32 +96,17 @@ func both(a, b finder) finder {
 	return func(s source) []string { return append(a(s), b(s)...) }
 }
 
-// called finds uses of functions of one package by their names, whatever name the file imports it under.
+// called finds uses of names of one package, whatever name the file imports it under.
 func called(importPath string, names ...string) finder {
-	return func(s source) []string {
-		var out []string
-		for _, f := range s.files {
-			local := localName(f, importPath)
-			if local == "" {
-				continue
-			}
-			ast.Inspect(f.File, func(n ast.Node) bool {
-				sel, ok := n.(*ast.SelectorExpr)
-				if !ok {
-					return true
-				}
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == local && slices.Contains(names, sel.Sel.Name) {
-					out = append(out, fmt.Sprintf("%s uses %s.%s", f.at(n.Pos()), importPath, sel.Sel.Name))
-				}
-				return true
-			})
-		}
-		return out
-	}
+	return used(importPath, func(name string) bool { return slices.Contains(names, name) })
 }
 
-// calledBut finds uses of anything else of one package than these names.
+// calledBut finds uses of any other names of one package than these.
 func calledBut(importPath string, names ...string) finder {
+	return used(importPath, func(name string) bool { return !slices.Contains(names, name) })
+}
+
+func used(importPath string, hit func(name string) bool) finder {
 	return func(s source) []string {
 		var out []string
 		for _, f := range s.files {
@@ -134,7 +119,7 @@ func calledBut(importPath string, names ...string) finder {
 				if !ok {
 					return true
 				}
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == local && !slices.Contains(names, sel.Sel.Name) {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == local && hit(sel.Sel.Name) {
 					out = append(out, fmt.Sprintf("%s uses %s.%s", f.at(n.Pos()), importPath, sel.Sel.Name))
 				}
 				return true
