@@ -173,7 +173,7 @@ func TestFromClusterTakesTrustRootsFromStatuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			objects := []client.Object{byRoot, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "pratique-system", Name: "sigstore"}, Data: map[string][]byte{"trusted_root.json": []byte(tt.secret)}}}
+			objects := []client.Object{byRoot.DeepCopy(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "pratique-system", Name: "sigstore"}, Data: map[string][]byte{"trusted_root.json": []byte(tt.secret)}}}
 			if tt.root != nil {
 				objects = append(objects, tt.root.DeepCopy())
 			}
