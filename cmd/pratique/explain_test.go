@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -48,7 +49,7 @@ func explainImage(t *testing.T, r *verifytest.Registry, image v1.Hash, require .
 		Name: policy.Name{Namespace: "default", Name: "signed"}, Action: policy.ActionRequire,
 		Images: policy.Matcher{Include: []policy.Pattern{pattern}}, Requirements: require,
 	}}}
-	e := &admission.Evaluator{Policies: fixed{set}, Registries: shelf{r}, Verifier: verifier}
+	e := &admission.Evaluator{Policies: fixed{set}, Registries: shelf{r}, Verifier: verifier, Clock: time.Now}
 	d := decide(t.Context(), e, "default", []admission.Image{{List: argument, Name: "1", Reference: "registry.example/app@" + image.String()}})
 	return explainer{e, inForce{set: set, objects: newObjects("default")}, "default"}.all(t.Context(), d)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/net/http/httpproxy"
@@ -19,9 +20,22 @@ import (
 
 // evaluator makes the webhook's engine over one set of policies.
 func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
+	registries, err := f.shell(named(set))
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := verify.NewVerifier(verify.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return &admission.Evaluator{Policies: fixed{set}, Registries: registries, Verifier: verifier, Pinning: f.pin, Clock: time.Now}, nil
+}
+
+// shell makes what speaks to registries. Behind a proxy only hosts that are named are asked.
+func (f *verifyFlags) shell(named func(host string) bool) (shell, error) {
 	options := registry.Options{
 		PlainHTTP: f.plainHTTP, UserAgent: "pratique/" + version, Guard: registry.NewGuard(registry.GuardOptions{}),
-		Proxy: httpproxy.FromEnvironment().ProxyFunc(), Named: named(set),
+		Proxy: httpproxy.FromEnvironment().ProxyFunc(), Named: named,
 		ECR: cloud.NewECR(cloud.Options{}), GAR: cloud.NewGAR(cloud.Options{}), ACR: cloud.NewACR(cloud.Options{}),
 		OnLoginError: func(prefix string, err error) {
 			fmt.Fprintf(os.Stderr, "note: --registries: the credential of %s can't be got: %v\n", prefix, err)
@@ -30,23 +44,19 @@ func (f *verifyFlags) evaluator(set policy.Set) (*admission.Evaluator, error) {
 	if f.list != "" {
 		list, err := registry.LoadRegistries(f.list)
 		if err != nil {
-			return nil, wrong("--registries: %w", err)
+			return shell{}, wrong("--registries: %w", err)
 		}
 		options.Registries = list
 	}
 	client, err := registry.New(options)
 	if err != nil {
-		return nil, wrong("--plain-http, --registries: %w", err)
+		return shell{}, wrong("--plain-http, --registries: %w", err)
 	}
 	creds, err := f.credentials()
 	if err != nil {
-		return nil, err
+		return shell{}, err
 	}
-	verifier, err := verify.NewVerifier(verify.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return &admission.Evaluator{Policies: fixed{set}, Registries: shell{client, creds}, Verifier: verifier, Pinning: f.pin}, nil
+	return shell{client, creds}, nil
 }
 
 // named tells whether a policy names a host: behind a proxy no others are asked.

@@ -206,7 +206,7 @@ func (p *parts) evaluator() (*admission.Evaluator, error) {
 	if err := telemetry.ObserveCache(metrics.Registry, verifier); err != nil {
 		return nil, err
 	}
-	return &admission.Evaluator{Policies: source{p.store}, Registries: secrets, Verifier: verifier, Pinning: p.config.pin, Panicked: panicked}, nil
+	return &admission.Evaluator{Policies: source{p.store}, Registries: secrets, Verifier: verifier, Pinning: p.config.pin, Clock: time.Now, Panicked: panicked}, nil
 }
 
 // checks says when the webhook is ready.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -54,6 +55,8 @@ type Evaluator struct {
 	Verifier   *verify.Verifier
 	// Pinning says that the install rewrites tags to digests where policies want it, before Pods are judged.
 	Pinning bool
+	// Clock tells the time by which ages and exceptions are judged.
+	Clock func() time.Time
 	// Panicked is given the value and stack of a recovered panic.
 	Panicked func(value any, stack []byte)
 
@@ -62,8 +65,8 @@ type Evaluator struct {
 
 // Validate tells what the Evaluator lacks.
 func (e *Evaluator) Validate() error {
-	if e.Policies == nil || e.Registries == nil || e.Verifier == nil {
-		return errors.New("an evaluator needs policies, registries and a verifier")
+	if e.Policies == nil || e.Registries == nil || e.Verifier == nil || e.Clock == nil {
+		return errors.New("an evaluator needs policies, registries, a verifier and a clock")
 	}
 	return nil
 }
@@ -118,8 +121,9 @@ func (e *Evaluator) decide(ctx context.Context, q Query, t *turn) Decision {
 		return Refuse(policy.Overloaded, err.Error()+"; try again")
 	}
 	credentials := sync.OnceValues(func() (Opener, error) { return e.Registries.Open(ctx, q.Namespace, q.PullSecrets) })
+	like := policy.Image{Namespace: q.Namespace, Now: e.Clock(), Exceptions: set.Exceptions, Pinning: e.pinning(q)}
 	if len(judged) == 1 {
-		e.judge(ctx, set, e.pinning(q), credentials, &judged[0])
+		e.judge(ctx, set, like, credentials, &judged[0])
 		return Decision{Images: judged}
 	}
 	var wg sync.WaitGroup
@@ -133,7 +137,7 @@ func (e *Evaluator) decide(ctx context.Context, q Query, t *turn) Decision {
 					judged[i].Verdicts, judged[i].Expected = nil, 0 // an image without verdicts is refused
 				}
 			}()
-			e.judge(ctx, set, e.pinning(q), credentials, &judged[i])
+			e.judge(ctx, set, like, credentials, &judged[i])
 		}()
 	}
 	wg.Wait()
@@ -172,8 +176,8 @@ func group(images []Image) []Judged {
 	return out
 }
 
-// judge fills in what came of one image.
-func (e *Evaluator) judge(ctx context.Context, set policy.Set, pinning policy.Pinning, credentials func() (Opener, error), j *Judged) {
+// judge fills in what came of one image, which is like another but for its name.
+func (e *Evaluator) judge(ctx context.Context, set policy.Set, img policy.Image, credentials func() (Opener, error), j *Judged) {
 	ref, err := policy.ParseReference(j.Written)
 	if err != nil {
 		sel := set.SelectInvalid()
@@ -183,7 +187,7 @@ func (e *Evaluator) judge(ctx context.Context, set policy.Set, pinning policy.Pi
 		}
 		return
 	}
-	img := policy.Image{Reference: ref, Pinning: pinning}
+	img.Reference = ref
 	if h, ok := ref.Digest(); ok {
 		img.Digest = h
 	}

@@ -174,7 +174,7 @@ func TestARefusalRestsOnAFreshListing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &admission.Evaluator{Policies: sets{"ns": {Namespaced: []*policy.Policy{p}}}, Registries: h, Verifier: v}
+	e := &admission.Evaluator{Policies: sets{"ns": {Namespaced: []*policy.Policy{p}}}, Registries: h, Verifier: v, Clock: time.Now}
 	q := admission.Query{Namespace: "ns", Images: containers("r.example/app@" + image.String())}
 	if e.Decide(t.Context(), q).Allowed() {
 		t.Fatal("one signer of two was enough")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -81,7 +82,7 @@ func newEvaluator(t testing.TB, s admission.PolicySource, r admission.Registries
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &admission.Evaluator{Policies: s, Registries: r, Verifier: v}
+	e := &admission.Evaluator{Policies: s, Registries: r, Verifier: v, Clock: time.Now}
 	if err := e.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
-	"slices"
+	"maps"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -12,10 +12,16 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// know asks all the policies' questions at once: about the image, and where it is an index about those of its
-// children whose papers a policy wants.
+// childrenAtOnce bounds the children of one index whose papers are listed side by side: an index may have 64, and each is listed in four places.
+const childrenAtOnce = 8
+
+// know asks the policies' questions: about the image, and where it is an index about those of its children whose papers a policy wants. What
+// is asked only where no summary stands for it is asked once that is known.
 func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Policy, img policy.Image, fresh verify.Freshness) policy.Knowledge {
-	questions, index := questionsOf(policies)
+	var questions []verify.Question
+	for _, p := range policies {
+		questions = append(questions, p.First()...)
+	}
 	if len(questions) == 0 || img.Digest == (v1.Hash{}) {
 		return unknown(img, errors.New("nothing was asked for"))
 	}
@@ -23,67 +29,118 @@ func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Po
 	if err != nil {
 		return unknown(img, err)
 	}
-	ask := func(digest v1.Hash) []verify.Findings {
+	k := &known{missing: unknown(img, errors.New("this question was not asked")), found: map[subject]verify.Findings{}}
+	ask := func(digest v1.Hash, questions []verify.Question) []verify.Findings {
 		return e.Verifier.Findings(ctx, registry, img.Reference.Repository().Digest(digest.String()), questions, fresh)
 	}
-	found := map[v1.Hash][]verify.Findings{img.Digest: ask(img.Digest)}
-	if at := slices.IndexFunc(found[img.Digest], func(f verify.Findings) bool { return f.Index }); at >= 0 {
-		e.below(policies, found[img.Digest][at].Children, found, ask)
+	k.ask(img.Digest, questions, ask)
+	var rest []verify.Question
+	for _, p := range policies {
+		rest = append(rest, p.Rest(img, k.about)...)
 	}
-	missing := unknown(img, errors.New("this question was not asked"))
-	return func(digest v1.Hash, q verify.Question) verify.Findings {
-		i, ok := index[q.Fingerprint()]
-		if !ok || i >= len(found[digest]) {
-			return missing(digest, q)
+	k.ask(img.Digest, rest, ask)
+	if index, children := k.children(img.Digest); index {
+		e.below(policies, children, img, k, ask)
+	}
+	return k.about
+}
+
+// asking asks a registry about one digest.
+type asking func(digest v1.Hash, questions []verify.Question) []verify.Findings
+
+// subject is what an answer is about.
+type subject struct {
+	digest   v1.Hash
+	question verify.Fingerprint
+}
+
+// known is what was answered.
+type known struct {
+	missing policy.Knowledge
+	found   map[subject]verify.Findings
+}
+
+// about implements policy.Knowledge.
+func (k *known) about(digest v1.Hash, q verify.Question) verify.Findings {
+	f, ok := k.found[subject{digest, q.Fingerprint()}]
+	if !ok {
+		return k.missing(digest, q)
+	}
+	return f
+}
+
+// ask asks those questions about a digest that weren't yet, each once.
+func (k *known) ask(digest v1.Hash, questions []verify.Question, ask asking) {
+	k.take(digest, k.open(digest, questions), ask)
+}
+
+// open returns those of the questions that weren't asked yet, each once.
+func (k *known) open(digest v1.Hash, questions []verify.Question) (out []verify.Question) {
+	seen := map[verify.Fingerprint]bool{}
+	for _, q := range questions {
+		if _, done := k.found[subject{digest, q.Fingerprint()}]; done || seen[q.Fingerprint()] {
+			continue
 		}
-		return found[digest][i]
+		seen[q.Fingerprint()] = true
+		out = append(out, q)
+	}
+	return out
+}
+
+func (k *known) take(digest v1.Hash, questions []verify.Question, ask asking) {
+	if len(questions) == 0 {
+		return
+	}
+	for i, f := range ask(digest, questions) {
+		k.found[subject{digest, questions[i].Fingerprint()}] = f
 	}
 }
 
-// below asks about the children that policies want papers of, side by side. What isn't answered is not in found.
-func (e *Evaluator) below(policies []*policy.Policy, children []verify.Child, found map[v1.Hash][]verify.Findings, ask func(v1.Hash) []verify.Findings) {
-	var wanted []v1.Hash
-	for _, p := range policies {
-		for _, d := range p.Children(children) {
-			if _, known := found[d]; !known && !slices.Contains(wanted, d) {
-				wanted = append(wanted, d)
-			}
+// children returns what is below a digest, if it is known to be an index.
+func (k *known) children(digest v1.Hash) (index bool, children []verify.Child) {
+	for s, f := range k.found {
+		if s.digest == digest && f.Index {
+			return true, f.Children
 		}
 	}
-	answers := make([][]verify.Findings, len(wanted))
+	return false, nil
+}
+
+// below asks about the children that policies want papers of, some side by side. What isn't answered isn't known.
+func (e *Evaluator) below(policies []*policy.Policy, children []verify.Child, img policy.Image, k *known, ask asking) {
+	wanted := map[v1.Hash][]verify.Question{}
+	var order []v1.Hash
+	for _, p := range policies {
+		questions := p.Below(img, k.about)
+		for _, d := range p.Children(children) {
+			if _, ok := wanted[d]; !ok {
+				order = append(order, d)
+			}
+			wanted[d] = append(wanted[d], questions...)
+		}
+	}
+	answers := make([]known, len(order))
+	slots := make(chan struct{}, childrenAtOnce)
 	var wg sync.WaitGroup
-	for i, d := range wanted {
+	for i, d := range order {
+		questions := k.open(d, wanted[d])
+		answers[i].found = map[subject]verify.Findings{}
+		slots <- struct{}{}
 		wg.Add(1)
 		go func() {
-			defer wg.Done()
+			defer func() { <-slots; wg.Done() }()
 			defer func() {
 				if p := recover(); p != nil {
 					e.panicked(p)
 				}
 			}()
-			answers[i] = ask(d)
+			answers[i].take(d, questions, ask)
 		}()
 	}
 	wg.Wait()
-	for i, d := range wanted {
-		if answers[i] != nil {
-			found[d] = answers[i]
-		}
+	for _, a := range answers {
+		maps.Copy(k.found, a.found)
 	}
-}
-
-// questionsOf returns the distinct questions of policies, and where each is among them.
-func questionsOf(policies []*policy.Policy) (all []verify.Question, index map[verify.Fingerprint]int) {
-	index = map[verify.Fingerprint]int{}
-	for _, p := range policies {
-		for _, q := range p.Questions() {
-			if _, ok := index[q.Fingerprint()]; !ok {
-				index[q.Fingerprint()] = len(all)
-				all = append(all, q)
-			}
-		}
-	}
-	return all, index
 }
 
 // unknown is what is known when nothing could be asked.

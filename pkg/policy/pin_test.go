@@ -123,8 +123,8 @@ type built struct{ by map[v1.Hash]policy.Outcome }
 func (built) Name() string                 { return "built" }
 func (built) Subject() policy.Subject      { return policy.EachPlatform }
 func (built) Questions() []verify.Question { return make([]verify.Question, 1) }
-func (b built) Judge(d v1.Hash, _ []verify.Findings) policy.Result {
-	return policy.Result{Requirement: "built", Outcome: b.by[d], Reason: policy.Verified, Detail: "built"}
+func (b built) Judge(c policy.Case, _ []verify.Findings) policy.Result {
+	return policy.Result{Requirement: "built", Outcome: b.by[c.Digest], Reason: policy.Verified, Detail: "built"}
 }
 
 func TestRow43_WhatIsAboutEachPlatformHoldsForAnIndexIfEverySelectedChildHasIt(t *testing.T) {

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -69,6 +70,10 @@ type Policy struct {
 	Because string
 	// Requirements are those of ActionRequire.
 	Requirements []Requirement
+	// AcceptSummary is what may stand for some of the requirements; nil for nothing.
+	AcceptSummary Substitute
+	// NamespaceExceptions says how far exceptions of a namespace loosen a cluster's policy; nil: not at all.
+	NamespaceExceptions *NamespaceExceptions
 	// Unusable says why the policy can't be used. Such a policy refuses what it matches.
 	Unusable string
 	// MatchesAll makes an unusable policy, whose images can't be read, match everything.
@@ -88,7 +93,27 @@ type Requirement interface {
 	// Questions are those whose answers Judge wants, in that order.
 	Questions() []verify.Question
 	// Judge says what comes of the requirement for one digest of its subject, from one Findings for each of Questions.
-	Judge(digest v1.Hash, findings []verify.Findings) Result
+	Judge(c Case, findings []verify.Findings) Result
+}
+
+// Substitute is what may stand for requirements, whose papers then need not be read: a summary of somebody who read them.
+type Substitute interface {
+	// Questions are those whose answers Judge wants, in that order. They are about the digest that runs.
+	Questions() []verify.Question
+	// Judge says whether it stands for requirements of the policy whose digest this is: only a Satisfied one does.
+	Judge(c Case, policyDigest string, findings []verify.Findings) Result
+	// For tells whether it may stand for a requirement, by its name.
+	For(requirement string) bool
+}
+
+// Case is what a requirement judges: a digest of an image, in a namespace, at a time.
+type Case struct {
+	// Digest is what the papers are about: the image that runs, or a child of it.
+	Digest v1.Hash
+	// Image is the one that runs.
+	Image Image
+	// Excuses are the exceptions of the namespace, as far as they count for the policy and are about the image.
+	Excuses []Excuse
 }
 
 // Image is what a policy judges.
@@ -100,6 +125,14 @@ type Image struct {
 	Unresolved *verify.FetchError
 	// Pinning says what becomes of its tag under a policy that pins tags.
 	Pinning Pinning
+	// Namespace is where it is to run.
+	Namespace string
+	// Now is the time at which it is judged. What has an age is refused without it.
+	Now time.Time
+	// Exceptions are those of the namespace, whatever they are about.
+	Exceptions []*Exception
+	// Done is closed when nobody waits for the answer any more, so that rules need not be evaluated to their end; nil: somebody always does.
+	Done <-chan struct{}
 }
 
 func (i Image) resolved() bool { return i.Digest != v1.Hash{} }
@@ -113,10 +146,55 @@ func (p *Policy) Questions() []verify.Question {
 		return nil
 	}
 	var out []verify.Question
+	if p.AcceptSummary != nil {
+		out = append(out, p.AcceptSummary.Questions()...)
+	}
 	for _, r := range p.Requirements {
 		out = append(out, r.Questions()...)
 	}
 	return out
+}
+
+// First returns the questions to ask first: all, but those of requirements for which a summary may stand. Rest returns what is left to ask once
+// they are answered.
+func (p *Policy) First() []verify.Question {
+	if p.AcceptSummary == nil || p.Unusable != "" || p.Action != ActionRequire {
+		return p.Questions()
+	}
+	out := p.AcceptSummary.Questions()
+	for _, r := range p.Requirements {
+		if !p.AcceptSummary.For(r.Name()) {
+			out = append(out, r.Questions()...)
+		}
+	}
+	return out
+}
+
+// Rest returns the questions beside those of First whose answers Judge wants, by what is known from them.
+func (p *Policy) Rest(img Image, know Knowledge) []verify.Question {
+	if p.AcceptSummary == nil || p.Unusable != "" || p.Action != ActionRequire || p.summary(img, know).Outcome == Satisfied {
+		return nil
+	}
+	var out []verify.Question
+	for _, r := range p.Requirements {
+		if p.AcceptSummary.For(r.Name()) {
+			out = append(out, r.Questions()...)
+		}
+	}
+	return out
+}
+
+// summary says whether a summary stands for requirements.
+func (p *Policy) summary(img Image, know Knowledge) Result {
+	if p.AcceptSummary == nil || !img.resolved() {
+		return Result{}
+	}
+	return p.AcceptSummary.Judge(p.caseOf(img), p.Digest, answers(p.AcceptSummary.Questions(), img.Digest, know))
+}
+
+// caseOf is what requirements judge of an image.
+func (p *Policy) caseOf(img Image) Case {
+	return Case{Digest: img.Digest, Image: img, Excuses: p.excuses(img)}
 }
 
 // Match tells whether the policy is about a reference. An unusable one whose images can't be read is about everything.
@@ -176,23 +254,34 @@ func (p *Policy) require(v *Verdict, img Image, know Knowledge) {
 		v.add(Result{Requirement: "require", Reason: PolicyUnusable, Detail: "it requires nothing"})
 		return
 	}
+	c, summary := p.caseOf(img), p.summary(img, know)
 	for _, r := range p.Requirements {
 		if !img.resolved() {
 			v.add(unresolved(r.Name(), img))
 			continue
 		}
-		findings := findingsOf(r, img.Digest, know)
+		summed := p.AcceptSummary != nil && p.AcceptSummary.For(r.Name())
+		if summed && summary.Outcome == Satisfied {
+			v.add(Result{Requirement: r.Name(), Outcome: Satisfied, Reason: VerifiedBySummary, Detail: summary.Detail, Until: summary.Until})
+			continue
+		}
+		findings := answers(r.Questions(), img.Digest, know)
 		index := slices.IndexFunc(findings, func(f verify.Findings) bool { return f.Index })
 		for _, f := range findings {
 			if f.Stale {
 				v.stale(f)
 			}
 		}
+		var got Result
 		if r.Subject() == EachPlatform && index >= 0 {
-			v.add(p.eachPlatform(r, findings[index].Children, know))
-			continue
+			got = p.eachPlatform(c, r, findings[index].Children, know)
+		} else {
+			got = r.Judge(c, findings)
 		}
-		v.add(r.Judge(img.Digest, findings))
+		if summed && !got.Outcome.Passes() && summary.Detail != "" {
+			got.Detail += "; no summary stands for it: " + summary.Detail
+		}
+		v.add(got)
 	}
 }
 

@@ -26,6 +26,43 @@ const (
 	NoTrustedSignature Reason = "NoTrustedSignature"
 	TooFewSigners      Reason = "TooFewSigners"
 
+	NoSBOM            Reason = "NoSBOM"
+	NoScan            Reason = "NoScan"
+	NoSecretScan      Reason = "NoSecretScan"
+	NoProvenance      Reason = "NoProvenance"
+	NoTestResult      Reason = "NoTestResult"
+	NoApproval        Reason = "NoApproval"
+	NoPromotion       Reason = "NoPromotion"
+	NoStatement       Reason = "NoStatement"
+	PaperMalformed    Reason = "PaperMalformed"
+	TooOld            Reason = "TooOld"
+	NoTime            Reason = "NoTime"
+	DatedAhead        Reason = "DatedAhead"
+	VerifiedBySummary Reason = "VerifiedBySummary"
+	NoSummary         Reason = "NoSummary"
+
+	WrongFormat            Reason = "WrongFormat"
+	TooFewPackages         Reason = "TooFewPackages"
+	LicenseDenied          Reason = "LicenseDenied"
+	LicenseUnknown         Reason = "LicenseUnknown"
+	TooManyVulnerabilities Reason = "TooManyVulnerabilities"
+	WrongScanner           Reason = "WrongScanner"
+	DatabaseTooOld         Reason = "DatabaseTooOld"
+	SecretsFound           Reason = "SecretsFound"
+	ExceptionEnding        Reason = "ExceptionEnding"
+	ExceptionUsed          Reason = "ExceptionUsed"
+	WrongBuilder           Reason = "WrongBuilder"
+	WrongSource            Reason = "WrongSource"
+	WrongRef               Reason = "WrongRef"
+	WrongBuildType         Reason = "WrongBuildType"
+	BuilderNotSigner       Reason = "BuilderNotSigner"
+	TestFailed             Reason = "TestFailed"
+	TooFewApprovals        Reason = "TooFewApprovals"
+	WrongEnvironment       Reason = "WrongEnvironment"
+	WrongRepository        Reason = "WrongRepository"
+	RuleViolated           Reason = "RuleViolated"
+	RuleFailed             Reason = "RuleFailed"
+
 	RegistryUnavailable  Reason = "RegistryUnavailable"
 	RegistryUnauthorized Reason = "RegistryUnauthorized"
 	RegistryForbidden    Reason = "RegistryForbidden"
@@ -52,6 +89,11 @@ func Reasons() []Reason {
 		Verified, AllowedByPolicy, NoPolicyInForce, ImagesUnchanged, NoImages, TagMayMove, EvidenceIsStale, KeyNotReadAgain,
 		DeniedByPolicy, NoPolicyMatches, PolicyUnusable, InvalidReference, TagNotAllowed, NotPinned,
 		NoTrustedSignature, TooFewSigners,
+		NoSBOM, NoScan, NoSecretScan, NoProvenance, NoTestResult, NoApproval, NoPromotion, NoStatement,
+		PaperMalformed, TooOld, NoTime, DatedAhead, VerifiedBySummary, NoSummary,
+		WrongFormat, TooFewPackages, LicenseDenied, LicenseUnknown, TooManyVulnerabilities, WrongScanner, DatabaseTooOld, SecretsFound,
+		ExceptionEnding, ExceptionUsed, WrongBuilder, WrongSource, WrongRef, WrongBuildType, BuilderNotSigner, TestFailed,
+		TooFewApprovals, WrongEnvironment, WrongRepository, RuleViolated, RuleFailed,
 		RegistryUnavailable, RegistryUnauthorized, RegistryForbidden, ImageNotFound, ImageMalformed, IndexTooLarge, PlatformMissing,
 		TooLarge, TooManyPapers, TooManyImages,
 		NotReady, NamespaceUnknown, InvalidRequest, InvalidPolicy, Overtime, Overloaded, InternalError,

@@ -23,6 +23,8 @@ type Set struct {
 	Cluster []*Policy
 	// Namespaced are the namespace's own ImagePolicies.
 	Namespaced []*Policy
+	// Exceptions are the namespace's own ImageExceptions.
+	Exceptions []*Exception
 	// Unmatched is the install's rule for namespaces that nothing closes.
 	Unmatched UnmatchedRule
 }

@@ -83,16 +83,20 @@ func (s signature) String() string {
 	return fmt.Sprintf("by %d of %s", s.atLeast, s.names(", "))
 }
 
-func (s signature) names(sep string) string {
+func (s signature) names(sep string) string { return namesOf(s.by, sep) }
+
+// namesOf are the names of authorities.
+func namesOf(by []verify.Authority, sep string) string {
 	var names []string
-	for _, a := range s.by {
+	for _, a := range by {
 		names = append(names, a.Name())
 	}
 	return strings.Join(names, sep)
 }
 
 // Judge implements Requirement.
-func (s signature) Judge(digest v1.Hash, findings []verify.Findings) Result {
+func (s signature) Judge(c Case, findings []verify.Findings) Result {
+	digest := c.Digest
 	if len(findings) != len(s.by) {
 		return Result{Requirement: s.Name(), Reason: InternalError, Detail: "findings are missing"}
 	}
@@ -185,13 +189,7 @@ func signerName(who string) string {
 
 // nearest tells what was found instead: the nearest miss of all the authorities.
 func (s signature) nearest(findings []verify.Findings) string {
-	who := s.names(" or ")
-	var f verify.Findings
-	for _, other := range findings {
-		if len(other.Misses) > 0 && (len(f.Misses) == 0 || other.Misses[0].Nearer(f.Misses[0])) {
-			f = other
-		}
-	}
+	who, f := s.names(" or "), nearestOf(findings)
 	if len(f.Misses) == 0 {
 		return fmt.Sprintf("not signed: no signature found, wanted one by %s", who)
 	}
@@ -218,11 +216,21 @@ func (s signature) nearest(findings []verify.Findings) string {
 		return some + "; nearest: " + signerName(m.Claimed)
 	case verify.MissOtherSubject:
 		return fmt.Sprintf("%s; nearest: a signature (%s) for another digest, %s", papers, m.Form, short(printable(m.Claimed)))
-	case verify.MissOtherType:
+	case verify.MissUnsigned, verify.MissOtherType:
 		return fmt.Sprintf("%s; nearest: an attestation of type %s, which is not a signature", papers, printable(m.Claimed))
 	case verify.MissMalformed:
 	}
 	return fmt.Sprintf("%s; nearest: one that can't be read: %s", papers, printable(m.Claimed))
+}
+
+// nearestOf are the findings with the nearest miss of all.
+func nearestOf(findings []verify.Findings) (f verify.Findings) {
+	for _, other := range findings {
+		if len(other.Misses) > 0 && (len(f.Misses) == 0 || other.Misses[0].Nearer(f.Misses[0])) {
+			f = other
+		}
+	}
+	return f
 }
 
 // packed says how signatures are packed, and of several ways how many are so.

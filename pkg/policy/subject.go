@@ -23,34 +23,57 @@ const (
 )
 
 // eachPlatform judges a requirement for every selected child. The worst outcome decides, and says which child it is.
-func (p *Policy) eachPlatform(r Requirement, children []verify.Child, know Knowledge) Result {
+//
+// A child's papers are those that are listed with it, and those that are listed with the index and name it among their subjects: one object on
+// the index holds for all the children that it names, and for no other.
+func (p *Policy) eachPlatform(c Case, r Requirement, children []verify.Child, know Knowledge) Result {
 	selected := p.selected(children)
 	if len(selected) == 0 {
 		return Result{Requirement: r.Name(), Outcome: Violated, Reason: PlatformMissing, Detail: fmt.Sprintf(
 			"the index has none of the platforms that the policy is about (%s); it has %s", platforms(p.Platforms), have(children))}
 	}
-	var out Result
-	for i, c := range selected {
-		got := r.Judge(c.Digest, findingsOf(r, c.Digest, know))
-		if i > 0 && (got.Outcome == out.Outcome || worse(got.Outcome, out.Outcome) == out.Outcome) {
-			continue
+	above := answers(r.Questions(), c.Digest, know)
+	var all []Result
+	for _, child := range selected {
+		found := answers(r.Questions(), child.Digest, know)
+		for i := range found {
+			found[i] = found[i].With(above[i], child.Digest)
 		}
-		if out = got; !got.Outcome.Passes() {
-			out.Detail = childName(c) + ": " + out.Detail
+		of := c
+		of.Digest = child.Digest
+		got := r.Judge(of, found)
+		if !got.Outcome.Passes() {
+			got.Detail = childName(child) + ": " + got.Detail
 		}
+		all = append(all, got)
 	}
+	out := worstOf(all)
 	if out.Outcome == Satisfied {
 		out.Detail = fmt.Sprintf("for %s: %s", count(len(selected), "platform"), out.Detail)
 	}
 	return out
 }
 
-// findingsOf is what is known of a digest in answer to a requirement's questions.
-func findingsOf(r Requirement, digest v1.Hash, know Knowledge) []verify.Findings {
-	questions := r.Questions()
+// answers is what is known of a digest in answer to questions.
+func answers(questions []verify.Question, digest v1.Hash, know Knowledge) []verify.Findings {
 	out := make([]verify.Findings, len(questions))
 	for i, q := range questions {
 		out[i] = know(digest, q)
+	}
+	return out
+}
+
+// Below returns the questions that are about the children of an index, if the image is one, by what is known of the index: see Children.
+func (p *Policy) Below(img Image, know Knowledge) []verify.Question {
+	if p.Unusable != "" || p.Action != ActionRequire {
+		return nil
+	}
+	stands := p.summary(img, know).Outcome == Satisfied
+	var out []verify.Question
+	for _, r := range p.Requirements {
+		if r.Subject() == EachPlatform && !(stands && p.AcceptSummary.For(r.Name())) {
+			out = append(out, r.Questions()...)
+		}
 	}
 	return out
 }

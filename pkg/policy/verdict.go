@@ -15,6 +15,47 @@ type Result struct {
 	Reason      Reason
 	// Detail is for people: plain ASCII, one line, with the nearest miss.
 	Detail string
+	// Until is when what it rests on ends, where it passes: an age, or an exception. Zero: never.
+	Until time.Time
+	// Warnings are told beside it.
+	Warnings []Warning
+	// Used are the exceptions of the namespace that it rests on.
+	Used []Use
+}
+
+// worstOf returns the result that decides, of those of several papers or platforms, with the warnings of all and the earliest end. The zero
+// Result comes of none.
+func worstOf(all []Result) Result {
+	var out Result
+	for i, r := range all {
+		warnings, used, until := out.Warnings, out.Used, out.Until
+		if i == 0 || worse(r.Outcome, out.Outcome) != out.Outcome {
+			out = r
+		}
+		if i > 0 {
+			out.Warnings, out.Used, out.Until = mergeWarnings(warnings, r.Warnings), mergeUses(used, r.Used), sooner(until, r.Until)
+		}
+	}
+	return out
+}
+
+// sooner is the first of two ends, of which a zero one never comes.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// mergeWarnings leaves out what was said already.
+func mergeWarnings(a, b []Warning) []Warning {
+	out := slices.Clone(a)
+	for _, w := range b {
+		if !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // Warning is told beside a verdict that passes.
@@ -33,9 +74,15 @@ type Verdict struct {
 	Warnings []Warning
 	// Stale says that evidence from before was used since the registry fails.
 	Stale bool
+	// Used are the exceptions of the namespace that the results rest on.
+	Used []Use
 }
 
-func (v *Verdict) add(r Result) { v.Results = append(v.Results, r) }
+func (v *Verdict) add(r Result) {
+	v.Results = append(v.Results, r)
+	v.Warnings = mergeWarnings(v.Warnings, r.Warnings)
+	v.Used = mergeUses(v.Used, r.Used)
+}
 
 func (v *Verdict) stale(f verify.Findings) {
 	if v.Stale {

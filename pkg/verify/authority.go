@@ -39,6 +39,8 @@ type proof struct {
 	signer Fingerprint // whoever signed
 	key    Fingerprint // the key that signed: SHA-256 of its PKIX DER
 	who    string      // the signer, for people
+	claims SignedBy    // what is known of it beside; Text is who
+	firm   bool        // the certificate is good for no longer than firmWithin
 	at     time.Time   // verified time of the signature, the earliest; zero if there is none
 	until  time.Time   // until when this may be believed without another look; zero if for ever
 	seen   []Witness   // who saw the signature, for people

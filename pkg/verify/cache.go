@@ -26,8 +26,8 @@ const (
 // DefaultCacheBytes is the memory that findings may take unless told otherwise: 100,000 images with one signature each.
 const DefaultCacheBytes = 256 << 20
 
-// cacheShards spreads the locks: more than the processors of any node that we know a webhook to be given.
-const cacheShards = 64
+// cacheShards spreads the locks, and is few enough that the facts of the largest papers fit into one shard: 16 MiB, unless told otherwise.
+const cacheShards = 16
 
 // key says what findings are about. It is a struct and not a joined string, so that no two collide by their seams.
 type key struct {
@@ -117,7 +117,7 @@ const childOverhead = 24
 func cost(k key, f Findings) int64 {
 	n := entryOverhead + int64(unsafe.Sizeof(k)) + int64(len(k.repository)+len(k.digest)) + int64(unsafe.Sizeof(f))
 	for _, e := range f.Evidence {
-		n += int64(unsafe.Sizeof(e)) + int64(len(e.subject.Hex)+len(e.source.Hex)+len(e.predicateType)+len(e.who.Value()))
+		n += int64(unsafe.Sizeof(e)) + int64(len(e.subject.Hex)+len(e.source.Hex)+len(e.predicateType)+len(e.who.Value().Text)) + e.said.size()
 	}
 	for _, c := range f.Children { // shared among authorities, and counted for each
 		n += childOverhead + int64(unsafe.Sizeof(c)) + int64(len(c.Digest.Hex)+len(c.Platform.OS)+len(c.Platform.Architecture)+len(c.Platform.Variant))

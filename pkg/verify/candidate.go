@@ -17,6 +17,16 @@ const MaxListed = 1000
 // description says that they can't be what is sought. Above it the image is refused.
 const MaxVerified = 64
 
+// MaxPayload bounds what one attestation states, in bytes: bills of materials of large images are some 20 MiB.
+const MaxPayload = 64 << 20
+
+// MaxPaper bounds one paper as it is kept, in bytes: an envelope or bundle with a payload of MaxPayload in base64, and room for the rest of it.
+const MaxPaper = MaxPayload/3*4 + 2<<20
+
+// MaxSmallPaper is what a paper may have to be fetched and verified side by side with others; larger ones come after, one at a time. Nearly all
+// that isn't a bill of materials or a long scan is smaller.
+const MaxSmallPaper = 1 << 20
+
 // Place is where a paper was listed. All are read, for signers use any of them.
 type Place string
 
@@ -27,6 +37,8 @@ const (
 	PlaceAttestation Place = "sha256-.att"  // cosign's legacy tag for attestations
 	PlaceReferrers   Place = "referrers"    // the OCI 1.1 referrers API
 	PlaceFallbackTag Place = "referrersTag" // the OCI 1.1 fallback tag, for registries without that API
+	PlaceSBOM        Place = "sha256-.sbom" // cosign's tag for bills of materials that nobody signed
+	PlaceIndex       Place = "index"        // the index itself: BuildKit keeps what it states about a child beside it, unsigned
 )
 
 // Kind says how a paper is packed, which follows from where it was listed.
@@ -37,6 +49,7 @@ const (
 	LegacySignature   Kind = iota + 1 // a layer of the .sig manifest: simple signing, signature in an annotation
 	LegacyAttestation                 // a layer of the .att manifest: a DSSE envelope
 	Referrer                          // a manifest that refers to the image: its one layer may be a Sigstore bundle
+	Unsigned                          // something about the image that nobody signed: it is told to people, and never fetched
 )
 
 // Paper is something that a registry says is attached to an image. All of it is untrusted, and a hint at most.
@@ -76,10 +89,11 @@ type Access [sha256.Size]byte
 type Fetcher interface {
 	// List checks that the image is there, reads what is below it if it is an index, and names what is attached to it, in every
 	// Place. It fails only where the image itself can't be read or a bound is exceeded; other places that don't answer are in
-	// Listing.Unanswered.
-	List(ctx context.Context, image name.Digest) (Listing, error)
-	// Fetch reads one paper.
-	Fetch(ctx context.Context, image name.Digest, p Paper) (Candidate, error)
+	// Listing.Unanswered. The predicate types are those that are sought: where SBOMs are among them (SeeksSBOM), it names those that nobody
+	// signed as well, as far as it can.
+	List(ctx context.Context, image name.Digest, types []string) (Listing, error)
+	// Fetch reads one paper of at most so many bytes, which are at most MaxPaper. One that is said to be larger is TooLarge, with its size, and isn't asked for.
+	Fetch(ctx context.Context, image name.Digest, p Paper, most int64) (Candidate, error)
 	// Present reads the image's manifest anew, by which the registry shows that these credentials may read the image.
 	Present(ctx context.Context, image name.Digest) error
 	// Elsewhere returns a Fetcher of the same image whose papers are kept in another repository, read with what of the same credentials
@@ -130,6 +144,7 @@ type FetchError struct {
 	Kind  FetchKind
 	Place Place  // which question failed
 	Host  string // the registry asked
+	Size  int64  // of what is TooLarge, in bytes, where that is told
 	Err   error
 }
 

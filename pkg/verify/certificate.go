@@ -168,7 +168,7 @@ func (c certificates) prove(ctx context.Context, o *opened, t Terms, left *budge
 				return proof{}, err
 			}
 			if until, short = c.chain(o, seen.times(), now); short == nil {
-				return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: first(seen.times()), until: sooner(until, seen.until), seen: seen.by}, nil
+				return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: first(seen.times()), until: sooner(until, seen.until), seen: seen.by, firm: firm(o.leaf)}, nil
 			}
 		}
 	}

@@ -2,10 +2,13 @@ package verify
 
 import (
 	"cmp"
+	"slices"
 	"time"
 	"unique"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/predicate"
 )
 
 // CosignSign is the predicate type by which a bundle is a signature: cosign 3 writes it (reference: cosign's
@@ -28,12 +31,23 @@ type Evidence struct {
 	authority     Fingerprint
 	signer        Fingerprint
 	key           Fingerprint
-	who           unique.Handle[string]
+	who           unique.Handle[SignedBy]
 	predicateType string
 	form          Form
 	source        v1.Hash
 	place         Place
 	at, until     int64 // seconds since 1970; 0 for none
+	firm          bool  // at is when it was signed, give or take firmWithin
+	said          *said // what was stated; nil if its type says it all
+}
+
+// SignedBy is a signer, for people and for rules.
+type SignedBy struct {
+	Text string // for people: a key's fingerprint, a subject and its issuer, or a name
+	// Issuer and Subject are of a keyless signature, and BuildSigner, BuildConfig and Runner what its certificate says of the build by
+	// Fulcio's extensions BuildSignerURI, BuildConfigURI and RunnerEnvironment; all are empty where it doesn't.
+	Issuer, Subject                  string
+	BuildSigner, BuildConfig, Runner string
 }
 
 // Subject is the digest that the evidence is about.
@@ -54,7 +68,42 @@ func (e Evidence) Who() string {
 	if e == (Evidence{}) {
 		return ""
 	}
+	return e.who.Value().Text
+}
+
+// SignedBy is the signer.
+func (e Evidence) SignedBy() SignedBy {
+	if e == (Evidence{}) {
+		return SignedBy{}
+	}
 	return e.who.Value()
+}
+
+// firmWithin is how long a certificate may be good for its signature's verified time to tell when it was signed, and not only that it was by
+// then: Fulcio's are good for ten minutes.
+const firmWithin = 24 * time.Hour
+
+// Firm tells whether Time is when it was signed, within a day. Otherwise it was signed by then, and may be older by any length.
+func (e Evidence) Firm() bool { return e.firm && e.at != 0 }
+
+// About tells whether what was stated is about a digest: whether that is among the subjects of the statement.
+func (e Evidence) About(h v1.Hash) bool {
+	return e.subject == h && h != (v1.Hash{}) || e.said != nil && slices.Contains(e.said.also, h)
+}
+
+// Facts are what was stated. An error says why it can't be read: that is a fault of what was signed, and not a lack of it. Both are nil where the
+// question was about signatures, whose type says it all.
+func (e Evidence) Facts() (predicate.Facts, error) {
+	if e.said == nil {
+		return nil, nil
+	}
+	return e.said.facts, e.said.err
+}
+
+// same tells whether it is the same evidence, read once more.
+func (e Evidence) same(as Evidence) bool {
+	e.said, as.said = nil, nil
+	return e == as
 }
 
 // Time is when the signature was seen by a log or timestamp authority that is trusted, the earliest, to the second; zero if none saw it.
@@ -92,6 +141,7 @@ const (
 	MissUnproven     MissReason = iota + 1 // it claims to be by the authority, and that isn't shown
 	MissOtherSubject                       // it is about another digest
 	MissOtherSigner                        // it isn't signed by the authority
+	MissUnsigned                           // nobody signed it, whatever it is
 	MissOtherType                          // it is about something else than what was sought
 	MissMalformed                          // it can't be read
 )
@@ -131,6 +181,8 @@ type Findings struct {
 	ListedAt time.Time
 	// Stale says that the registry fails and Evidence is from before.
 	Stale bool
+	// part says that Evidence from before wasn't all either.
+	part bool
 	// inherited says that it was listed for other credentials: see Verifier.inherit.
 	inherited bool
 	// Index says that the image is an index of manifests, and Children which of them a node may run. Without a listing, neither is known.
@@ -143,3 +195,33 @@ const MaxUnanswered = 4
 
 // MaxMisses bounds the misses kept with findings: enough to tell the nearest of each reason.
 const MaxMisses = 8
+
+// Whole tells whether Evidence is all that the authority said, as far as anybody knows who asked within KeepFor: every place was listed and every
+// paper of the kind could be looked at. Only then can be told what is the newest. If it isn't, the failure says why.
+func (f Findings) Whole() (bool, *FetchError) {
+	switch {
+	case len(f.Unanswered) == 0:
+		return true, nil
+	case f.Stale && !f.part:
+		return true, nil
+	}
+	return false, f.Unanswered[0]
+}
+
+// With adds to the findings about a child of an index those about the index itself, as far as they name the child.
+func (f Findings) With(index Findings, child v1.Hash) Findings {
+	mine, _ := f.Whole()
+	its, _ := index.Whole()
+	f.Evidence, f.Misses, f.Unanswered = slices.Clone(f.Evidence), slices.Clone(f.Misses), slices.Concat(f.Unanswered, index.Unanswered)
+	for _, e := range index.Evidence {
+		if e.About(child) {
+			f.Evidence = append(f.Evidence, e)
+			continue
+		}
+		f.Misses = append(f.Misses, Miss{Reason: MissOtherSubject, Form: e.form, Claimed: "the index, which names no platform", Source: e.source, Place: e.place})
+	}
+	f.Misses = append(f.Misses, index.Misses...)
+	slices.SortStableFunc(f.Misses, nearer)
+	f.Seen, f.Stale, f.part = f.Seen+index.Seen, f.Stale || index.Stale, !mine || !its
+	return f
+}

@@ -15,6 +15,16 @@ type sealed struct {
 	done   bool
 	opened *opened
 	err    error
+	said   [2]*said // what it states: as facts, and whole; read when that is first asked for
+	// was says what came of it for the questions that there were before it was dropped, for it is large; nil if it is still there.
+	was map[Fingerprint]settled
+}
+
+// settled is what came of a large paper for a question, and the checks that it took.
+type settled struct {
+	looked looked
+	err    error
+	checks int
 }
 
 // open takes the candidate apart. A panic is what a broken one deserves: it can't be read.
@@ -81,7 +91,9 @@ func (q Question) look(ctx context.Context, image v1.Hash, c *sealed, left *budg
 	var other notBy
 	switch {
 	case err == nil:
-		return looked{evidence: a.mint(image, c.Paper, o, p), seen: p.seen}, nil
+		e := a.mint(image, c.Paper, o, p)
+		e.said = q.tellOf(c, image)
+		return looked{evidence: e, seen: p.seen}, nil
 	case stop(err):
 		return looked{}, err
 	case errors.As(err, &short):
@@ -104,10 +116,15 @@ func (a Authority) prove(ctx context.Context, o *opened, left *budget, now time.
 // mint makes evidence of a proof. Nothing else does.
 func (a Authority) mint(image v1.Hash, from Paper, o *opened, p proof) Evidence {
 	return Evidence{
-		subject: image, authority: a.fingerprint, signer: p.signer, key: p.key, who: unique.Make(p.who),
+		subject: image, authority: a.fingerprint, signer: p.signer, key: p.key, who: unique.Make(p.signedBy()), firm: p.firm,
 		predicateType: o.predicateType, form: o.form, source: from.Digest, place: from.Place,
 		at: unix(p.at), until: unix(p.until),
 	}
+}
+
+func (p proof) signedBy() SignedBy {
+	p.claims.Text = p.who
+	return p.claims
 }
 
 // unix is a time in seconds since 1970, and 0 for none.

@@ -149,13 +149,13 @@ func (v *Verifier) explain(ctx context.Context, f Fetcher, image name.Digest, at
 	if err != nil {
 		return failed(&FetchError{Kind: Malformed, Host: image.RegistryStr(), Err: err})
 	}
-	listing, err := f.List(ctx, image)
+	listing, err := f.List(ctx, image, typesOf(questions))
 	if err != nil {
 		return failed(err)
 	}
 	shelf.take(listing, subject)
 	types := typesOf(questions)
-	g := v.gatherListed(ctx, f, image, types, listing)
+	g := v.gatherListed(ctx, f, image, questions, listing)
 	var passed []Examined
 	for _, m := range g.misses {
 		if m.Reason == MissMalformed && m.Source != (v1.Hash{}) { // those without are in the listing's places

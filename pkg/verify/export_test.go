@@ -44,7 +44,8 @@ func Spent(ctx context.Context, q Question, image v1.Hash, now time.Time, papers
 
 // Judge is what a Verifier does once papers were gathered.
 func Judge(ctx context.Context, v *Verifier, f Fetcher, image name.Digest, q Question, papers ...Candidate) Findings {
-	return v.judge(ctx, f, image, q, &gathered{at: v.clock(), listed: true, candidates: sealAll(papers)})
+	found, _ := v.judge(ctx, f, image, q, &gathered{at: v.clock(), listed: true, candidates: sealAll(papers)})
+	return found
 }
 
 func sealAll(papers []Candidate) (out []*sealed) {
@@ -56,3 +57,13 @@ func sealAll(papers []Candidate) (out []*sealed) {
 
 // Climbs is what building a chain is taken to cost.
 func Climbs(leaf *x509.Certificate, above []*x509.Certificate) int { return climbsOf(leaf, above) }
+
+// Waiting is how many wait for gatherings.
+func (v *Verifier) Waiting() (n int) {
+	v.gathers.mu.Lock()
+	defer v.gathers.mu.Unlock()
+	for _, f := range v.gathers.going {
+		n += f.waiting
+	}
+	return n
+}

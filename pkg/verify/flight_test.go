@@ -39,9 +39,9 @@ func (h *hanging) hang(ctx context.Context) error {
 	return &verify.FetchError{Err: ctx.Err()}
 }
 
-func (h *hanging) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
+func (h *hanging) List(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
 	if h.present {
-		return h.Registry.List(ctx, image)
+		return h.Registry.List(ctx, image, types)
 	}
 	return verify.Listing{}, h.hang(ctx)
 }

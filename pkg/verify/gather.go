@@ -42,6 +42,7 @@ type question struct {
 	shelf      name.Repository // where papers are kept; all that are asked for together are kept in one place
 	types      Fingerprint     // that are sought; what isn't, isn't fetched
 	always     bool
+	asked      Fingerprint // all that is asked, where always: what comes of large papers is found out for that alone
 }
 
 func questionOf(f Fetcher, image name.Digest, questions []Question, always bool) question {
@@ -53,6 +54,13 @@ func questionOf(f Fetcher, image name.Digest, questions []Question, always bool)
 	if q.types = digestOf(types...); len(questions) > 0 {
 		q.shelf = questions[0].authority.terms.Repository
 	}
+	if always {
+		var asked [][]byte
+		for _, each := range questions {
+			asked = append(asked, each.fingerprint[:])
+		}
+		q.asked = digestOf(asked...)
+	}
 	return q
 }
 
@@ -60,7 +68,7 @@ func questionOf(f Fetcher, image name.Digest, questions []Question, always bool)
 // when a caller leaves, until the last has. It returns nil if all is known by the time that it begins: who missed what a gathering found,
 // by coming just before it was kept, doesn't make another; unless always.
 func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, questions []Question, always bool) *gathered {
-	types, asked := typesOf(questions), questionOf(f, image, questions, always)
+	asked := questionOf(f, image, questions, always)
 	flights, site := v.gathers, siteOf(image.RegistryStr())
 	if asked.shelf != (name.Repository{}) {
 		flights, site = v.apart, siteOf(asked.shelf.RegistryStr())+" "+site // both may be what it waits for
@@ -72,12 +80,12 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, que
 		}
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()
-		g = v.gatherNow(work, f, image, types)
+		g = v.gatherNow(work, f, image, questions)
 		if err := work.Err(); errors.Is(err, context.Canceled) {
 			return nil, err // nobody waits, and what may have been cut short isn't kept
 		}
 		for _, q := range questions {
-			v.judge(work, f, image, q, g)
+			_, _ = v.judge(work, f, image, q, g)
 		}
 		return g, nil
 	})
@@ -94,9 +102,9 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, que
 	return g
 }
 
-func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, types []string) *gathered {
+func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, questions []Question) *gathered {
 	g := &gathered{at: v.clock()}
-	listing, err := f.List(ctx, image)
+	listing, err := f.List(ctx, image, typesOf(questions))
 	if err != nil {
 		fe := asFetchError(err, PlaceManifest, image)
 		g.unanswered = append(g.unanswered, fe)
@@ -105,12 +113,12 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, 
 		}
 		return g
 	}
-	return v.gatherListed(ctx, f, image, types, listing)
+	return v.gatherListed(ctx, f, image, questions, listing)
 }
 
-// gatherListed fetches what is listed of the types.
-func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Digest, types []string, listing Listing) *gathered {
-	g := &gathered{at: v.clock()}
+// gatherListed fetches what is listed of the types that are asked for.
+func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Digest, questions []Question, listing Listing) *gathered {
+	g, types := &gathered{at: v.clock()}, typesOf(questions)
 	for _, e := range listing.Unanswered {
 		if e.Kind == Malformed { // it did answer: what is there can't be read, and so is no paper
 			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(e.Error()), Place: e.Place})
@@ -146,7 +154,8 @@ func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Diges
 	if len(wanted) > MaxVerified {
 		return tooMany(len(wanted), MaxVerified, "to verify")
 	}
-	v.fetchAll(ctx, f, image, wanted, g)
+	large := v.fetchAll(ctx, f, image, wanted, g)
+	v.fetchLarge(ctx, f, image, large, questions, g)
 	return g
 }
 
@@ -157,8 +166,9 @@ func standIn(e *FetchError, image name.Digest) bool {
 	return e.Place == PlaceManifest && e.Host != image.RegistryStr()
 }
 
-// fetchAll fetches papers side by side. One that isn't what it says it is is a miss; one that can't be read is unanswered.
-func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, papers []Paper, g *gathered) {
+// fetchAll fetches papers side by side, and returns those that are too large for that. One that isn't what it says it is is a miss; one that
+// can't be read is unanswered.
+func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, papers []Paper, g *gathered) (large []largePaper) {
 	type result struct {
 		c   Candidate
 		err error
@@ -172,7 +182,7 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 		go func() {
 			defer func() { <-slots; wg.Done() }()
 			defer v.recover(func(err error) { results[i].err = err })
-			results[i].c, results[i].err = f.Fetch(ctx, image, p)
+			results[i].c, results[i].err = f.Fetch(ctx, image, p, MaxSmallPaper)
 		}()
 	}
 	wg.Wait()
@@ -182,17 +192,27 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 			continue
 		}
 		fe := asFetchError(r.err, papers[i].Place, image)
-		if fe.Kind == Malformed {
-			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(fe.Err.Error()), Source: papers[i].Digest, Place: papers[i].Place})
+		if fe.Kind == TooLarge && fe.Size > MaxSmallPaper && fe.Size <= MaxPaper {
+			large = append(large, largePaper{papers[i], fe.Size})
 			continue
 		}
-		g.unanswered = append(slices.Clone(g.unanswered), fe)
-		if outage(fe) {
-			if g.unfetched == nil {
-				g.unfetched = map[v1.Hash]bool{}
-			}
-			g.unfetched[papers[i].Digest] = true
+		g.failed(papers[i], fe)
+	}
+	return large
+}
+
+// failed notes why a paper could not be fetched.
+func (g *gathered) failed(p Paper, fe *FetchError) {
+	if fe.Kind == Malformed {
+		g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: clip(fe.Err.Error()), Source: p.Digest, Place: p.Place})
+		return
+	}
+	g.unanswered = append(slices.Clone(g.unanswered), fe)
+	if outage(fe) {
+		if g.unfetched == nil {
+			g.unfetched = map[v1.Hash]bool{}
 		}
+		g.unfetched[p.Digest] = true
 	}
 }
 
@@ -232,6 +252,8 @@ func (p Paper) notSought(types []string) *Miss {
 		return &Miss{Reason: MissOtherType, Form: form, Claimed: clip(claimed), Source: p.Digest, Place: p.Place}
 	}
 	switch p.Kind {
+	case Unsigned:
+		return &Miss{Reason: MissUnsigned, Claimed: clip(p.MediaType), Source: p.Digest, Place: p.Place}
 	case LegacySignature:
 		if !anyType(types, CosignSign) {
 			return other(FormLegacy, CosignSign)

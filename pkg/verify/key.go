@@ -183,6 +183,9 @@ func (a *anyHash) VerifySignature(sig, message io.Reader, opts ...signature.Veri
 	if err != nil {
 		return err
 	}
+	if len(a.verifiers) == 1 { // it needn't be read twice, nor held: a large paper is hashed as it comes
+		return a.verifiers[0].VerifySignature(bytes.NewReader(s), message, opts...)
+	}
 	m, err := io.ReadAll(message)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -294,7 +295,11 @@ func (k keyless) shown(o *opened, res *sgverify.VerificationResult) (proof, erro
 	}
 	return proof{
 		signer: digestOf([]byte("keyless"), []byte(cert.Issuer), []byte(cert.SubjectAlternativeName)), key: key,
-		who: cert.SubjectAlternativeName + " (" + cert.Issuer + ")", at: earliest(res), seen: witnesses(res),
+		who: cert.SubjectAlternativeName + " (" + cert.Issuer + ")", at: earliest(res), seen: witnesses(res), firm: firm(o.leaf),
+		claims: SignedBy{
+			Issuer: cert.Issuer, Subject: cert.SubjectAlternativeName,
+			BuildSigner: cert.BuildSignerURI, BuildConfig: cert.BuildConfigURI, Runner: cert.RunnerEnvironment,
+		},
 	}, nil
 }
 
@@ -320,4 +325,9 @@ func (t Terms) attemptsKeyless(o *opened) [][]sgverify.VerifierOption {
 		out = append(out, with(sgverify.WithTransparencyLog(1)))
 	}
 	return append(out, with())
+}
+
+// firm tells whether a signature by the certificate's key, seen while it was good, was made within firmWithin of that.
+func firm(leaf *x509.Certificate) bool {
+	return leaf != nil && leaf.NotAfter.Sub(leaf.NotBefore) <= firmWithin
 }

@@ -139,6 +139,9 @@ func (o *opened) takeLegacy(pb *protobundle.Bundle, e *logEntry, annotations map
 		return nil
 	}
 	o.certified(leaf[0], o.issuers(leaf[1:], annotations[chainAnnotation]))
+	if o.leaf.PublicKeyAlgorithm == x509.Ed25519 && o.entries == 0 {
+		o.message = nil // see certifiedEd25519
+	}
 	return nil
 }
 

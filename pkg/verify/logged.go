@@ -3,14 +3,17 @@ package verify
 import (
 	"bytes"
 	"crypto"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
@@ -20,15 +23,21 @@ import (
 // hashedrekord of those bytes (Sigstore client specification, "Bundle content vs. Rekor entry kind"; Rekor v2 knows no other kind). sigstore-go
 // reads that of v2 alone, so that of v1 it is given the bytes and the signature in the envelope's stead, which are the same proof.
 type loggedMessage struct {
-	message []byte
-	content sgverify.SignatureContent
+	head, payload []byte // of the pre-authentication encoding
+	content       sgverify.SignatureContent
 }
 
 // loggedMessageOf returns nil where the bundle's entries are of any other kind: the envelope is verified as one.
 func loggedMessageOf(b *bundle.Bundle) *loggedMessage {
 	env, entries := b.GetDsseEnvelope(), b.GetVerificationMaterial().GetTlogEntries()
-	if env == nil || len(env.GetSignatures()) != 1 || len(entries) == 0 {
+	if env == nil || len(env.GetSignatures()) != 1 {
 		return nil
+	}
+	if len(entries) == 0 {
+		if len(env.GetPayload()) <= MaxSmallPaper || certifiedEd25519(b) {
+			return nil
+		}
+		return messageOf(env, crypto.SHA256, "sha256") // nobody knows it as anything, and sigstore-go would copy a large payload four times
 	}
 	for _, e := range entries { // what they claim; what they are is looked at below, and again where they are verified
 		if kind := e.GetKindVersion(); kind.GetKind() != "hashedrekord" || kind.GetVersion() != "0.0.1" {
@@ -44,16 +53,37 @@ func loggedMessageOf(b *bundle.Bundle) *loggedMessage {
 	if !ok || hash == 0 {
 		return nil
 	}
-	// PAE of DSSE 1.0.2, protocol.
+	return messageOf(env, hash, algorithm)
+}
+
+// messageOf brings an envelope into the form of its pre-authentication encoding (PAE of DSSE 1.0.2, protocol).
+func messageOf(env *protodsse.Envelope, hash crypto.Hash, algorithm string) *loggedMessage {
 	kind, payload := env.GetPayloadType(), env.GetPayload()
-	message := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(payload), payload)
+	m := &loggedMessage{head: fmt.Appendf(nil, "DSSEv1 %d %s %d ", len(kind), kind, len(payload)), payload: payload}
 	h := hash.New()
-	h.Write(message)
-	return &loggedMessage{message: message, content: bundle.NewMessageSignature(h.Sum(nil), algorithm, env.GetSignatures()[0].GetSig())}
+	h.Write(m.head)
+	h.Write(m.payload)
+	m.content = bundle.NewMessageSignature(h.Sum(nil), algorithm, env.GetSignatures()[0].GetSig())
+	return m
+}
+
+// certifiedEd25519 tells whether it is signed by a certificate's ed25519 key: of those sigstore-go takes a message to be hashed first, and an
+// envelope not to be.
+func certifiedEd25519(b *bundle.Bundle) bool {
+	material := b.GetVerificationMaterial()
+	raw := material.GetCertificate().GetRawBytes()
+	if chain := material.GetX509CertificateChain().GetCertificates(); len(chain) > 0 {
+		raw = chain[0].GetRawBytes()
+	}
+	if raw == nil {
+		return false
+	}
+	c, err := x509.ParseCertificate(raw)
+	return err != nil || c.PublicKeyAlgorithm == x509.Ed25519
 }
 
 func (l *loggedMessage) artifact() sgverify.ArtifactPolicyOption {
-	return sgverify.WithArtifact(bytes.NewReader(l.message))
+	return sgverify.WithArtifact(io.MultiReader(bytes.NewReader(l.head), bytes.NewReader(l.payload)))
 }
 
 // messageEntity is a bundle with a message in its envelope's stead.

@@ -187,7 +187,7 @@ func (c certificates) proveOld(ctx context.Context, o *opened, t Terms, left *bu
 	if _, err := c.chain(o, sighting{by: by}.times(), now); err != nil {
 		return proof{}, unproven{name, lackOf(err), err.Error()}
 	}
-	return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: firstOf(by), seen: by}, nil
+	return proof{signer: digestOf([]byte("certificate"), []byte(name)), key: key.fingerprint, who: name, at: firstOf(by), seen: by, firm: firm(o.leaf)}, nil
 }
 
 // oldWitnesses are the log, by the old entry, and the timestamp authorities that saw the signature by the certificate that came with it, as the terms

@@ -44,6 +44,8 @@ type opened struct {
 	stamps   int                   // signed timestamps
 	old      *oldEntry
 	payload  []byte         // what was signed
+	stated   []byte         // of that, the predicate
+	also     []v1.Hash      // subjects of the statement beside the image
 	message  *loggedMessage // what the log knows the envelope as, where that isn't an envelope
 	unread   []string       // what came with a legacy object and can't be read, which is as if it weren't there
 }
@@ -71,9 +73,19 @@ func open(image v1.Hash, c Candidate) (*opened, error) {
 // openBundle reads a Sigstore bundle, v0.1 to v0.3, whatever it holds.
 func openBundle(text []byte) (*opened, error) {
 	o := &opened{form: FormBundle}
+	var payload []byte
+	if len(text) > MaxSmallPaper {
+		var err error
+		if text, payload, err = cutPayload(text); err != nil {
+			return o, fmt.Errorf("not a Sigstore bundle: %w", err)
+		}
+	}
 	var pb protobundle.Bundle
 	if err := protojson.Unmarshal(text, &pb); err != nil { // duplicate and unknown names are errors
 		return o, errors.New("not a Sigstore bundle")
+	}
+	if payload != nil {
+		pb.GetDsseEnvelope().Payload = payload
 	}
 	return o, o.take(&pb)
 }
@@ -153,6 +165,7 @@ func (o *opened) envelope(image v1.Hash) error {
 		return err
 	}
 	o.payload, o.predicateType, o.about = env.GetPayload(), s.predicateType, s.about(image)
+	o.stated, o.also = s.predicate, s.beside(image)
 	if len(s.subjects) > 0 {
 		o.subject = s.subjects[0].String()
 	}

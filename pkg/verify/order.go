@@ -27,6 +27,10 @@ func (q Question) each(ctx context.Context, subject v1.Hash, g *gathered, now ti
 
 // inRounds examines candidates: each for its share, and then those that need more for what is left. It returns the checks that this took.
 func (q Question) inRounds(ctx context.Context, subject v1.Hash, order []*sealed, now time.Time, tell func(looked)) (spent int, err error) {
+	order, spent, short, err := q.dropped(order, tell)
+	if err != nil {
+		return spent, err
+	}
 	most := MaxFirstChecks
 	for range 2 {
 		var dear []*sealed
@@ -48,10 +52,31 @@ func (q Question) inRounds(ctx context.Context, subject v1.Hash, order []*sealed
 			}
 		}
 		if order, most = dear, MaxChecks; len(order) == 0 {
-			return spent, nil
+			return spent, short
 		}
 	}
 	return spent, errTooManyChecks
+}
+
+// dropped tells what came of the large papers, and returns the others. Short says that one would have needed more than its share.
+func (q Question) dropped(all []*sealed, tell func(looked)) (others []*sealed, spent int, short, err error) {
+	for _, c := range all {
+		if c.was == nil {
+			others = append(others, c)
+			continue
+		}
+		l, checks, err := q.wasLooked(c)
+		spent += checks
+		switch {
+		case errors.Is(err, errTooManyChecks):
+			short = err
+		case err != nil:
+			return nil, spent, nil, err
+		default:
+			tell(l)
+		}
+	}
+	return others, spent, short, nil
 }
 
 // order opens the candidates, small ones first, and sorts them: those that claim to be by the authority first, and of those that are as likely
@@ -67,6 +92,9 @@ func (q Question) order(ctx context.Context, subject v1.Hash, all []*sealed) ([]
 	for _, c := range out {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if c.was != nil { // what came of it is known
+			continue
 		}
 		r := rank{far: 2}
 		if o, err := c.open(subject); err == nil && q.wants(o.predicateType) && o.about {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pratique-dev/pratique/pkg/predicate"
 )
 
 // maxTypes bounds the predicate types of one question: a requirement asks for a handful.
@@ -14,6 +16,7 @@ const maxTypes = 16
 type Question struct {
 	authority   Authority
 	types       []string
+	whole       bool // predicates are kept whole
 	fingerprint Fingerprint
 }
 
@@ -31,7 +34,29 @@ func SignaturesBy(authorities ...Authority) []Question {
 	return out
 }
 
-// Statements asks for what the authority stated, by predicate type: the full URI, or what it begins with, followed by a star.
+// Papers asks for what the authority stated of one kind. Its Evidence has Facts of that kind.
+func Papers(a Authority, kind predicate.Kind) (Question, error) {
+	return Statements(a, kind.Types()...)
+}
+
+// WholePapers asks for what the authority stated of one predicate type, whatever that is. Facts are *predicate.Whole.
+func WholePapers(a Authority, predicateType string) (Question, error) {
+	if strings.HasSuffix(predicateType, "*") {
+		return Question{}, errors.New("one predicate type is wanted, without a star")
+	}
+	q, err := Statements(a, predicateType)
+	q.whole = true
+	q.fingerprint = digestOf(q.fingerprint[:], []byte("whole"))
+	return q, err
+}
+
+// SeeksSBOM tells whether bills of materials are among the predicate types that are sought.
+func SeeksSBOM(types []string) bool {
+	return slices.ContainsFunc(predicate.KindSBOM.Types(), func(t string) bool { return slices.Contains(types, t) })
+}
+
+// Statements asks for what the authority stated, by predicate type: the full URI, or what it begins with, followed by a star. Its Evidence has
+// Facts where a reader knows the type.
 func Statements(a Authority, types ...string) (Question, error) {
 	if len(types) == 0 || len(types) > maxTypes {
 		return Question{}, fmt.Errorf("%d predicate types: want 1 to %d", len(types), maxTypes)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 )
@@ -31,6 +33,7 @@ const (
 type statement struct {
 	predicateType string
 	subjects      []v1.Hash // those with a sha256
+	predicate     []byte    // a part of what was parsed; nil if there is none
 }
 
 // parseStatement reads an in-toto Statement strictly: a name that occurs twice, in whatever case, is an error at the levels
@@ -51,6 +54,7 @@ func parseStatement(data []byte) (statement, error) {
 	if s.predicateType, err = stringField(top, "predicateType"); err != nil {
 		return statement{}, err
 	}
+	s.predicate = top["predicate"]
 	var raw []json.RawMessage
 	if err := json.Unmarshal(top["subject"], &raw); err != nil {
 		return statement{}, errors.New("subject is no list")
@@ -103,6 +107,16 @@ func (s statement) about(h v1.Hash) bool {
 	return false
 }
 
+// beside are the subjects other than the digest, each once.
+func (s statement) beside(h v1.Hash) (out []v1.Hash) {
+	for _, sub := range s.subjects {
+		if sub != h && !slices.Contains(out, sub) {
+			out = append(out, sub)
+		}
+	}
+	return out
+}
+
 // simpleSigning is what we need of a legacy payload (containers/image, "simple signing").
 type simpleSigning struct {
 	digest v1.Hash
@@ -143,39 +157,55 @@ func parseSimpleSigning(data []byte) (simpleSigning, error) {
 	return simpleSigning{digest: h}, nil
 }
 
-// strictObject splits one JSON object into its members, and refuses duplicate names, names that differ in case
-// only, and anything after the object.
+// strictObject splits one JSON object into its members, which are parts of the text, and refuses duplicate names, names that differ in case
+// only, and anything after the object. Whether names are there twice further inside is for who looks there.
 func strictObject(data []byte) (map[string]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	tok, err := dec.Token()
-	if err != nil || tok != json.Delim('{') {
+	members, err := strictMembers(data)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]json.RawMessage, len(members))
+	for name, at := range members {
+		out[name] = at.of(data)
+	}
+	return out, nil
+}
+
+// span is a part of a text.
+type span struct{ from, to int }
+
+func (s span) of(text []byte) []byte { return text[s.from:s.to:s.to] }
+
+// strictMembers is strictObject, and says where the members are.
+func strictMembers(data []byte) (map[string]span, error) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true)) // reads a bytes.Buffer in place
+	tok, err := dec.ReadToken()
+	if err != nil || tok.Kind() != '{' {
 		return nil, errors.New("not a JSON object")
 	}
-	out, seen := map[string]json.RawMessage{}, map[string]bool{}
-	for dec.More() {
-		tok, err := dec.Token()
+	out, seen := map[string]span{}, map[string]bool{}
+	for dec.PeekKind() == '"' {
+		tok, err := dec.ReadToken()
 		if err != nil {
 			return nil, errors.New("broken JSON object")
 		}
-		key, ok := tok.(string)
-		if !ok {
-			return nil, errors.New("broken JSON object")
-		}
-		if folded := strings.ToLower(key); seen[folded] {
+		key := tok.String()
+		folded := strings.ToLower(key)
+		if seen[folded] {
 			return nil, fmt.Errorf("%q occurs twice", clip(key))
-		} else {
-			seen[folded] = true
 		}
-		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
+		seen[folded] = true
+		v, err := dec.ReadValue()
+		if err != nil {
 			return nil, errors.New("broken JSON object")
 		}
-		out[key] = v
+		end := int(dec.InputOffset())
+		out[key] = span{end - len(v), end}
 	}
-	if _, err := dec.Token(); err != nil {
+	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '}' {
 		return nil, errors.New("broken JSON object")
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
 	}
 	return out, nil
@@ -208,8 +238,8 @@ func parseEnvelope(data []byte) (*protodsse.Envelope, error) {
 	if env.PayloadType, err = stringField(top, "payloadType"); err != nil {
 		return nil, fmt.Errorf("envelope: %w", err)
 	}
-	if err := json.Unmarshal(top["payload"], &env.Payload); err != nil { // []byte: base64
-		return nil, errors.New("envelope: payload is no base64")
+	if env.Payload, err = decodePayload(top["payload"]); err != nil {
+		return nil, fmt.Errorf("envelope: %w", err)
 	}
 	var sigs []struct {
 		KeyID string `json:"keyid"`

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
 )
 
 // Freshness says how old findings may be.
@@ -68,8 +69,9 @@ type Verifier struct {
 	presents *flights[question, struct{}]
 	// judging bounds the verifications at work to the processors there are: more would only be slower, all of them.
 	judging    chan struct{}
-	refreshing sync.Map      // of key: what is listed anew behind a request now
-	refreshes  chan struct{} // bounds that
+	room       *semaphore.Weighted // for large papers, in bytes that they take while they are verified
+	refreshing sync.Map            // of key: what is listed anew behind a request now
+	refreshes  chan struct{}       // bounds that
 }
 
 // NewVerifier returns a Verifier that knows nothing yet.
@@ -101,7 +103,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	return &Verifier{
 		clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, holders: holders,
 		gathers: newFlights[question, *gathered](t), apart: newFlights[question, *gathered](newTurns(maxApart, maxInLine/2)), presents: newFlights[question, struct{}](t),
-		judging: make(chan struct{}, runtime.GOMAXPROCS(0)), refreshes: make(chan struct{}, maxRefreshes),
+		judging: make(chan struct{}, runtime.GOMAXPROCS(0)), refreshes: make(chan struct{}, maxRefreshes), room: semaphore.NewWeighted(maxLargeBytes),
 	}, nil
 }
 
@@ -238,7 +240,11 @@ func (v *Verifier) ask(ctx context.Context, f Fetcher, image name.Digest, questi
 			}
 			g = v.gather(ctx, f, image, wanted, true)
 		}
-		out[i] = v.judge(ctx, f, image, questions[i], g)
+		var dropped bool
+		if out[i], dropped = v.judge(ctx, f, image, questions[i], g); dropped { // others asked, and their large papers are gone
+			g = v.gather(ctx, f, image, wanted, true)
+			out[i], _ = v.judge(ctx, f, image, questions[i], g)
+		}
 	}
 }
 
@@ -310,29 +316,30 @@ func (v *Verifier) refresh(ctx context.Context, f Fetcher, image name.Digest, qu
 }
 
 // judge examines what was gathered for one question, once for all who wait, and keeps the
-// findings unless a place failed to answer: an outage is never kept.
-func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Question, g *gathered) (out Findings) {
+// findings unless a place failed to answer: an outage is never kept. What was gathered for others may be without the large papers: then that is
+// said, and the findings are of no use.
+func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Question, g *gathered) (out Findings, dropped bool) {
 	defer v.recover(func(err error) { out = unknown(g.at, image, err) })
 	if g.ours != nil {
-		return unknown(g.at, image, g.ours)
+		return unknown(g.at, image, g.ours), false
 	}
 	k := keyOf(f, image, q)
 	g.mu.Lock() // before a turn is taken, so that who waits here holds up nobody else
 	defer g.mu.Unlock()
 	if done, ok := g.judged[k]; ok {
-		return done
+		return done, false
 	}
 	if len(g.candidates) > 0 { // else there is nothing to verify, and who ran out of time still gets what is held
 		select {
 		case v.judging <- struct{}{}:
 			defer func() { <-v.judging }()
 		case <-ctx.Done():
-			return unknown(g.at, image, fmt.Errorf("no turn to verify in the time there was: %w", ctx.Err()))
+			return unknown(g.at, image, fmt.Errorf("no turn to verify in the time there was: %w", ctx.Err())), false
 		}
 	}
 	found, err := q.findings(ctx, image, g, v.clock())
 	if err != nil && !errors.Is(err, errTooManyChecks) {
-		return found // is good as far as it goes; who has more time may find out the rest
+		return found, errors.Is(err, errDropped) // is good as far as it goes; who has more time may find out the rest
 	}
 	held, ok := v.cache.get(k)
 	switch {
@@ -347,7 +354,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Qu
 		if len(kept) > 0 {
 			v.observe(EventStale)
 			found.Evidence = union(found.Evidence, kept)
-			found.Stale, found.ListedAt = true, held.ListedAt
+			found.Stale, found.ListedAt, found.part = true, held.ListedAt, len(held.Unanswered) > 0
 			if !g.listed { // what a digest is doesn't change
 				found.Index, found.Children = held.Index, held.Children
 			}
@@ -357,7 +364,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Qu
 		g.judged = map[key]Findings{}
 	}
 	g.judged[k] = found
-	return found
+	return found, false
 }
 
 // findings examines each candidate. An error says that not all were: what was found until then is there as well.
@@ -421,7 +428,7 @@ func outage(e *FetchError) bool { return !e.Answer() }
 func union(a, b []Evidence) []Evidence {
 	out := slices.Clone(a)
 	for _, e := range b {
-		if !slices.Contains(out, e) {
+		if !slices.ContainsFunc(out, e.same) {
 			out = append(out, e)
 		}
 	}

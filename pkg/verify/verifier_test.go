@@ -533,14 +533,14 @@ type panicky struct {
 	list bool
 }
 
-func (p panicky) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
+func (p panicky) List(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
 	if p.list {
 		panic("list")
 	}
-	return p.Registry.List(ctx, image)
+	return p.Registry.List(ctx, image, types)
 }
 
-func (p panicky) Fetch(context.Context, name.Digest, verify.Paper) (verify.Candidate, error) {
+func (p panicky) Fetch(context.Context, name.Digest, verify.Paper, int64) (verify.Candidate, error) {
 	panic("fetch")
 }
 

@@ -34,13 +34,13 @@ func (s signing) bundle(image name.Digest) (verify.Candidate, error) {
 }
 
 // List implements verify.Fetcher.
-func (s signing) List(_ context.Context, image name.Digest) (verify.Listing, error) {
+func (s signing) List(_ context.Context, image name.Digest, _ []string) (verify.Listing, error) {
 	c, err := s.bundle(image)
 	return verify.Listing{Papers: []verify.Paper{c.Paper}}, err
 }
 
 // Fetch implements verify.Fetcher.
-func (s signing) Fetch(_ context.Context, image name.Digest, _ verify.Paper) (verify.Candidate, error) {
+func (s signing) Fetch(_ context.Context, image name.Digest, _ verify.Paper, _ int64) (verify.Candidate, error) {
 	return s.bundle(image)
 }
 

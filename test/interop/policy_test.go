@@ -50,7 +50,7 @@ func judged(t *testing.T, f interop.Fixture, atLeast int, keys ...string) policy
 		t.Fatal(err)
 	}
 	findings := verifier.Findings(t.Context(), client.With(registry.Credentials{}), image, verify.SignaturesBy(by...), verify.Held)
-	return requirement.Judge(digest, findings)
+	return requirement.Judge(policy.Case{Digest: digest}, findings)
 }
 
 // TestWhatCosignMadeIsJudgedRight: cosign 2.6.5 and 3.1.3, legacy and bundle, referrers API and fallback tag. All eight verify; each with

@@ -157,7 +157,7 @@ func (c court) judge(t *testing.T, host string, cell interop.Cell, s interop.Sam
 		if err != nil {
 			t.Fatal(err)
 		}
-		j.result = requirement.Judge(digest, findings)
+		j.result = requirement.Judge(policy.Case{Digest: digest}, findings)
 	}
 	return j
 }

@@ -137,7 +137,7 @@ func (r *Registry) Counts() (lists, fetches int) {
 }
 
 // List implements verify.Fetcher.
-func (r *Registry) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
+func (r *Registry) List(ctx context.Context, image name.Digest, _ []string) (verify.Listing, error) {
 	h, err := v1.NewHash(image.DigestStr())
 	if err != nil {
 		return verify.Listing{}, err
@@ -167,7 +167,7 @@ func (r *Registry) List(ctx context.Context, image name.Digest) (verify.Listing,
 }
 
 // Fetch implements verify.Fetcher.
-func (r *Registry) Fetch(_ context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
+func (r *Registry) Fetch(_ context.Context, image name.Digest, p verify.Paper, most int64) (verify.Candidate, error) {
 	h, err := v1.NewHash(image.DigestStr())
 	if err != nil {
 		return verify.Candidate{}, err
@@ -179,9 +179,13 @@ func (r *Registry) Fetch(_ context.Context, image name.Digest, p verify.Paper) (
 		return verify.Candidate{}, r.broken
 	}
 	for _, c := range r.papers[h] {
-		if c.Paper.Digest == p.Digest {
-			return c, nil
+		if c.Paper.Digest != p.Digest {
+			continue
 		}
+		if n := int64(len(c.Payload)); n > most {
+			return verify.Candidate{}, &verify.FetchError{Kind: verify.TooLarge, Place: p.Place, Size: n, Err: fmt.Errorf("a paper of %d bytes is over the bound of %d", n, most)}
+		}
+		return c, nil
 	}
 	return verify.Candidate{}, &verify.FetchError{Kind: verify.NotFound, Place: p.Place, Err: errors.New("gone")}
 }

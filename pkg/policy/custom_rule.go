@@ -1,0 +1,215 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+)
+
+// Bounds of a rule.
+const (
+	// MaxExpression bounds a rule, in bytes: what is longer nobody reads, and its program is held for each policy.
+	MaxExpression = 4096
+	// maxExpressionDepth bounds the nesting of an expression: its compiler recurses.
+	maxExpressionDepth = 50
+	// maxExpressionNodes bounds an expression after its macros are expanded, which copy what they are given.
+	maxExpressionNodes = 4096
+	// maxPatternSteps bounds the instructions of a regular expression: matching takes up to as many steps for each byte.
+	maxPatternSteps = 512
+	// maxCost bounds what the rules of a requirement may cost together on one statement, in CEL's units of some 50 ns: a pass over all that 256 KiB
+	// hold is 50,000 units, and all of it ends within some tens of milliseconds.
+	maxCost = 250_000
+	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: four times as much as it may really
+	// cost, since what is expected is the worst of an ordinary statement.
+	maxEstimate = 1_000_000
+	// checkEvery is after how many turns of a loop is looked whether anybody still waits.
+	checkEvery = 100
+)
+
+// The types of what rules see.
+const (
+	varPredicate    = "predicate"
+	varSubject      = "subject"
+	varSigner       = "signer"
+	varVerifiedTime = "verifiedTime"
+	varImage        = "image"
+	varNamespace    = "namespace"
+)
+
+// fieldsOfVariables are the fields of those variables that have the same ones always.
+func fieldsOfVariables() map[string][]string {
+	return map[string][]string{
+		varSubject: {"digest"},
+		varSigner:  {"name", "text", "key", "issuer", "subject"},
+		varImage:   {"reference", "registry", "repository", "tag", "digest"},
+	}
+}
+
+// RuleCompiler compiles rules. It is safe for concurrent use.
+type RuleCompiler struct {
+	env *cel.Env
+}
+
+// NewRuleCompiler returns one. An error is a fault of this program.
+func NewRuleCompiler() (*RuleCompiler, error) {
+	texts := cel.MapType(cel.StringType, cel.StringType)
+	env, err := cel.NewEnv(
+		cel.Variable(varPredicate, cel.DynType),
+		cel.Variable(varSubject, cel.MapType(cel.StringType, texts)),
+		cel.Variable(varSigner, texts),
+		cel.Variable(varVerifiedTime, cel.TimestampType),
+		cel.Variable(varImage, texts),
+		cel.Variable(varNamespace, cel.StringType),
+		cel.ParserExpressionSizeLimit(MaxExpression),
+		cel.ParserRecursionLimit(maxExpressionDepth),
+		cel.ExpressionNodeLimit(maxExpressionNodes),
+		cel.RegexProgramSizeLimit(maxPatternSteps),
+		cel.CrossTypeNumericComparisons(true), // JSON has one kind of numbers: 7.5 >= 7 is true
+		cel.DefaultUTCTimeZone(true),
+		cel.EnableHiddenAccumulatorName(true), // no rule can name what a loop gathers
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	return &RuleCompiler{env: env}, nil
+}
+
+// Check says what is wrong with a rule's expression, and where. An expression must
+//
+//   - be CEL (https://github.com/google/cel-spec) with its standard functions and macros, over these variables:
+//     predicate (the predicate, as it is), subject (digest, by algorithm), signer (name, that of the authority; text, for people; key, its fingerprint;
+//     issuer and subject of a keyless signature, else ""), verifiedTime (a timestamp: when a log or a timestamp authority saw the signature; without
+//     such a witness a rule that asks for it fails), image (reference, registry, repository, tag, digest) and namespace;
+//   - be a truth value, as far as that can be told;
+//   - go through lists and maps of the statement, or through what filter and map make of them, but not through lists that it puts together from
+//     lists: those grow without bound;
+//   - write out the patterns of matches;
+//   - not be expected to cost more than a bound.
+func (c *RuleCompiler) Check(expression string) error {
+	_, err := c.compile(Rule{CEL: expression})
+	return err
+}
+
+// rule is a compiled rule. It isn't changed once made, and may be evaluated by many at once.
+type rule struct {
+	message string
+	program cel.Program
+}
+
+// compile compiles a rule.
+func (c *RuleCompiler) compile(text Rule) (*rule, error) {
+	switch {
+	case strings.TrimSpace(text.CEL) == "":
+		return nil, errors.New("empty: write an expression in CEL, for instance predicate.approved == true")
+	case len(text.CEL) > MaxExpression:
+		return nil, fmt.Errorf("%d bytes, at most %d", len(text.CEL), MaxExpression)
+	}
+	ast, issues := c.env.Compile(text.CEL)
+	if issues.Err() != nil {
+		return nil, firstIssue(issues)
+	}
+	if t := ast.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
+		return nil, fmt.Errorf("it is of type %s, and must be true or false", cel.FormatCELType(t))
+	}
+	patterns, err := checkForm(ast)
+	if err != nil {
+		return nil, err
+	}
+	estimate, err := c.env.EstimateCost(ast, estimator{})
+	switch {
+	case err != nil:
+		return nil, err
+	case estimate.Max > maxEstimate:
+		return nil, errors.New("it may cost too much: loops within loops multiply, as do texts that are added to themselves")
+	}
+	program, err := c.env.Program(ast,
+		cel.EvalOptions(cel.OptOptimize), // patterns are compiled once
+		cel.CostTracking(meter{patterns}),
+		cel.CostLimit(maxCost),
+		cel.InterruptCheckFrequency(checkEvery),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &rule{message: text.Message, program: program}, nil
+}
+
+// firstIssue words what CEL says is wrong, and where.
+func firstIssue(issues *cel.Issues) error {
+	all := issues.Errors()
+	if len(all) == 0 {
+		return issues.Err()
+	}
+	return positioned(all[0].Location.Line(), all[0].Location.Column(), all[0].Message)
+}
+
+// positioned says where in an expression something is wrong. CEL counts columns from 0.
+func positioned(line, column int, what string) error {
+	if line < 1 {
+		return errors.New(printableName(what))
+	}
+	return fmt.Errorf("line %d, column %d: %s", line, column+1, printableName(what))
+}
+
+// errInterrupted says that nobody waits for the answer any more.
+var errInterrupted = errors.New("interrupted")
+
+// holds evaluates a rule, and says what that cost.
+func (r *rule) holds(done <-chan struct{}, vars *variables) (cost uint64, verdict bool, err error) {
+	vars.noTime = false
+	eval := func() (v any, d *cel.EvalDetails, err error) {
+		if done == nil {
+			out, d, err := r.program.Eval(vars)
+			return out, d, err
+		}
+		out, d, err := r.program.ContextEval(waiting{done}, vars)
+		return out, d, err
+	}
+	out, details, err := eval()
+	if spent := details.ActualCost(); spent != nil {
+		cost = *spent
+	}
+	switch {
+	case err != nil && (waiting{done}).Err() != nil:
+		return cost, false, errInterrupted
+	case err != nil && vars.noTime:
+		return cost, false, errors.New("verifiedTime isn't known: no log and no timestamp authority saw the signature")
+	case err != nil && strings.Contains(err.Error(), "cost limit exceeded"):
+		return maxCost, false, errors.New("it costs too much on this statement")
+	case err != nil:
+		return cost, false, err
+	}
+	verdict, ok := out.(types.Bool)
+	if !ok {
+		return cost, false, errors.New("it is neither true nor false")
+	}
+	return cost, bool(verdict), nil
+}
+
+// waiting is a context.Context of a channel that is closed when nobody waits any more.
+type waiting struct{ done <-chan struct{} }
+
+// Deadline implements context.Context: it has none of its own.
+func (w waiting) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done implements context.Context.
+func (w waiting) Done() <-chan struct{} { return w.done }
+
+// Err implements context.Context.
+func (w waiting) Err() error {
+	select {
+	case <-w.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Value implements context.Context.
+func (w waiting) Value(any) any { return nil }

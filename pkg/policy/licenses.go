@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pratique-dev/pratique/pkg/predicate"
+)
+
+// MaxLicenseRules bounds the globs of deny and of allow, and the exceptions: the SPDX list has some 700 identifiers, in a hundred families.
+const MaxLicenseRules = 256
+
+// LicenseRules are what a policy says of licences, as it is written.
+type LicenseRules struct {
+	// Deny and Allow are globs over identifiers. Without Allow all may be there that Deny doesn't name.
+	Deny, Allow []string
+	// Unknown says what an unknown licence does: Allow, Warn or Deny; empty: Warn.
+	Unknown string
+	// Exceptions excuse packages.
+	Exceptions []LicenseException
+}
+
+// LicenseException excuses packages that have a licence, for a time.
+type LicenseException struct {
+	// Package is a glob over names, with regard to case.
+	Package string
+	// License is a glob over identifiers, or the whole licence exactly as the SBOM writes it.
+	License string
+	// Reason is why.
+	Reason string
+	// Expires is a date (good through that day, UTC) or a time of RFC 3339. An expired exception excuses nothing.
+	Expires string
+}
+
+// licenses judges the licences of an SBOM's packages.
+//
+//	deny        globs of identifiers that nobody may need
+//	allow       globs of those that may be used; none: all that deny doesn't name
+//	unknown     Allow, Warn (default), Deny: what becomes of a package whose licence can't be told
+//	exceptions  excuse a package from a licence, until they expire
+//
+// A glob matches one whole identifier of the SBOM, without regard to case: GPL-* matches GPL-3.0-or-later, not LGPL-2.1-only. Identifiers are compared
+// as written: GPL-2.0+ and GPL-2.0-or-later are two. "X WITH exception" counts as X.
+//
+// An expression passes if what is left of its choices, once the denied and those not allowed are taken away, satisfies it: MIT OR GPL-2.0
+// passes a ban of the GPL, MIT AND GPL-2.0 doesn't. Several licences of a package apply all at once.
+//
+// Unknown is a licence that isn't told (NOASSERTION, NONE, nothing), or told in words that are no SPDX identifier ("GPLv2+", "Public Domain"), or a
+// LicenseRef that no glob names. Deny may name any of these, and denies a text too that has a denied identifier as a word in it; allow
+// may name the text of one exactly, but its wildcards reach only identifiers: BSD* doesn't allow "BSD, but not for war". Where one of two choices is no SPDX
+// identifier, the other decides: "GPL-2.0 or later" is no way around a ban.
+type licenses struct {
+	deny, allow []wildcard
+	unknown     string
+	exceptions  []licenseException
+}
+
+// What may be said of unknown licences.
+const (
+	unknownAllow = "Allow"
+	unknownWarn  = "Warn"
+	unknownDeny  = "Deny"
+)
+
+type licenseException struct {
+	pkg, license wildcard
+	until        time.Time // the first moment that it doesn't cover
+}
+
+// newLicenses reads rules. An error begins with the field that it is about.
+func newLicenses(rules LicenseRules) (*licenses, error) {
+	l := &licenses{unknown: rules.Unknown}
+	var err error
+	if l.deny, err = licenseGlobs("deny", rules.Deny); err != nil {
+		return nil, err
+	}
+	if l.allow, err = licenseGlobs("allow", rules.Allow); err != nil {
+		return nil, err
+	}
+	switch l.unknown {
+	case "":
+		l.unknown = unknownWarn
+	case unknownAllow, unknownWarn, unknownDeny:
+	default:
+		return nil, fmt.Errorf("unknown: %q, want Allow, Warn or Deny", l.unknown)
+	}
+	if len(rules.Exceptions) > MaxLicenseRules {
+		return nil, fmt.Errorf("exceptions: %d, want at most %d", len(rules.Exceptions), MaxLicenseRules)
+	}
+	for i, e := range rules.Exceptions {
+		one, err := newLicenseException(e)
+		if err != nil {
+			return nil, fmt.Errorf("exceptions[%d].%w", i, err)
+		}
+		l.exceptions = append(l.exceptions, one)
+	}
+	return l, nil
+}
+
+func licenseGlobs(field string, all []string) ([]wildcard, error) {
+	if len(all) > MaxLicenseRules {
+		return nil, fmt.Errorf("%s: %d globs, want at most %d", field, len(all), MaxLicenseRules)
+	}
+	var out []wildcard
+	for i, text := range all {
+		w, err := parseWildcard(text, true)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+		for _, operator := range []string{"AND", "OR", "WITH"} {
+			if strings.Contains(text, " "+operator+" ") {
+				return nil, fmt.Errorf("%s[%d]: %q is an expression, and would match nothing: name one identifier, without %s", field, i, text, operator)
+			}
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
+
+func newLicenseException(e LicenseException) (out licenseException, err error) {
+	if out.pkg, err = parseWildcard(e.Package, false); err != nil {
+		return out, fmt.Errorf("package: %w", err)
+	}
+	if out.license, err = parseWildcard(e.License, true); err != nil {
+		return out, fmt.Errorf("license: %w", err)
+	}
+	if strings.TrimSpace(e.Reason) == "" {
+		return out, errors.New("reason: empty: say why")
+	}
+	if out.until, err = ParseExpires(e.Expires); err != nil {
+		return out, fmt.Errorf("expires: %w", err)
+	}
+	return out, nil
+}
+
+// standing is what the rules say of one term.
+func (l *licenses) standing(t predicate.Term) predicate.Standing {
+	for i := range l.deny {
+		if l.deny[i].matches(t.ID) {
+			return predicate.StandingDenied
+		}
+	}
+	if t.Kind == predicate.TermMention {
+		return predicate.StandingGood
+	}
+	identifier := t.Kind == predicate.TermListed || t.Kind == predicate.TermRef
+	for i := range l.allow {
+		if (identifier || l.allow[i].exact()) && l.allow[i].matches(t.ID) {
+			return predicate.StandingGood
+		}
+	}
+	switch {
+	case !identifier:
+		return predicate.StandingUnread
+	case len(l.allow) > 0:
+		return predicate.StandingDenied
+	case t.Kind == predicate.TermRef:
+		return predicate.StandingUnknown
+	}
+	return predicate.StandingGood
+}
+
+// judge judges all licences. Each term is held against the globs once, each distinct licence judged once, and packages are looked at one by one
+// only where there is something to tell of them.
+func (l *licenses) judge(s *predicate.SBOM, now time.Time) Result {
+	var few [256]predicate.Standing // most SBOMs have fewer terms
+	standings := few[:0]
+	for _, t := range s.Terms() {
+		standings = append(standings, l.standing(t))
+	}
+	run := licenseRun{licenses: l, sbom: s, now: now, standings: standings}
+	for i := range s.Licenses() {
+		one := &s.Licenses()[i]
+		standing := one.Standing(func(term uint32) predicate.Standing { return standings[term] })
+		if l.fails(standing) {
+			run.look(one, standing)
+		}
+	}
+	return run.result()
+}
+
+// fails tells whether something is to be said of a licence that stands so.
+func (l *licenses) fails(standing predicate.Standing) bool {
+	return standing == predicate.StandingDenied || standing != predicate.StandingGood && l.unknown != unknownAllow
+}
+
+// refuses tells whether a licence that stands so makes the image be refused.
+func (l *licenses) refuses(standing predicate.Standing) bool {
+	return standing == predicate.StandingDenied || standing != predicate.StandingGood && l.unknown == unknownDeny
+}
+
+// about tells whether an exception is about one of a licence's terms, or names the licence as a whole. Wildcards reach single terms only: GPL-* has
+// nothing to say of the rest of "GPL-2.0-only AND AGPL-3.0-only".
+func (e *licenseException) about(s *predicate.SBOM, l *predicate.License) (term, whole bool) {
+	for t := range l.Terms() {
+		if e.license.matches(s.Terms()[t].ID) {
+			term = true
+			break
+		}
+	}
+	return term, e.license.exact() && strings.EqualFold(e.license.text, l.Text)
+}

@@ -1,0 +1,314 @@
+package verify_test
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/pratique-dev/pratique/pkg/predicate"
+	"github.com/pratique-dev/pratique/pkg/verify"
+	"github.com/pratique-dev/pratique/pkg/verify/verifytest"
+)
+
+const acme = "https://acme.example/review/v1"
+
+func wholePapers(t testing.TB, a verify.Authority, predicateType string) verify.Question {
+	t.Helper()
+	q, err := verify.WholePapers(a, predicateType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func sboms(t testing.TB, a verify.Authority) verify.Question {
+	t.Helper()
+	q, err := verify.Papers(a, predicate.KindSBOM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// spdx returns an SPDX document of at least so many bytes.
+func spdx(bytes int) []byte {
+	var b strings.Builder
+	b.WriteString(`{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"image","creationInfo":{"created":"2026-10-01T12:00:00Z"},"packages":[`)
+	for i := 0; i == 0 || b.Len() < bytes; i++ {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"SPDXID":"SPDXRef-Package-%d","name":"package-%d","versionInfo":"1.%d.0","licenseConcluded":"NOASSERTION","licenseDeclared":"MIT","copyrightText":"NOASSERTION","downloadLocation":"NOASSERTION","filesAnalyzed":false,"externalRefs":[{"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:deb/debian/package-%d@1.%d.0?arch=amd64&distro=debian-12"}]}`, i, i, i%20, i, i%20)
+	}
+	b.WriteString(`]}`)
+	return []byte(b.String())
+}
+
+func TestEvidenceHasTheFactsThatWereStated(t *testing.T) {
+	t.Parallel()
+	s, image, other := verifytest.NewSigner(t, 1), verifytest.Digest("image"), verifytest.Digest("other")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	reg.Attach(image, verifytest.Attest(s, acme, []byte(`{"approved": true, "by": ["x"]}`), image, other))
+	f := ask(t, newVerifier(t, verify.Options{}), reg, image, wholePapers(t, a, acme))
+	if len(f.Evidence) != 1 {
+		t.Fatalf("%+v", f)
+	}
+	e := f.Evidence[0]
+	if !e.About(image) || !e.About(other) || e.About(verifytest.Digest("third")) || e.About(v1.Hash{}) {
+		t.Errorf("about %v", e)
+	}
+	facts, err := e.Facts()
+	whole, ok := facts.(*predicate.Whole)
+	if err != nil || !ok {
+		t.Fatalf("%v, %v", facts, err)
+	}
+	if m, ok := whole.Value().(map[string]any); !ok || m["approved"] != true {
+		t.Errorf("%v", whole.Value())
+	}
+	if e.Firm() || e.SignedBy().Text != e.Who() {
+		t.Errorf("a bare key's: %v, %v", e.Firm(), e.SignedBy())
+	}
+}
+
+func TestRow77_AStatementAboutAnotherDigestIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a := verifytest.Authority(t, "release", s)
+	for name, payload := range map[string]string{
+		"another digest":  string(verifytest.StatementOf(acme, []byte(`{}`), verifytest.Digest("other"))),
+		"null":            `{"_type":"https://in-toto.io/Statement/v1","subject":[null],"predicateType":"` + acme + `","predicate":{}}`,
+		"null for a list": `{"_type":"https://in-toto.io/Statement/v1","subject":null,"predicateType":"` + acme + `","predicate":{}}`,
+		"none":            `{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"` + acme + `","predicate":{}}`,
+		"no digest":       `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{}}],"predicateType":"` + acme + `","predicate":{}}`,
+		"null digest":     `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":null}],"predicateType":"` + acme + `","predicate":{}}`,
+		"sha512":          `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha512":"` + image.Hex + `"}}],"predicateType":"` + acme + `","predicate":{}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := verifytest.NewRegistry()
+			reg.Attach(image, verifytest.BundleOf(s, []byte(payload), "0.3"))
+			f := ask(t, newVerifier(t, verify.Options{}), reg, image, wholePapers(t, a, acme))
+			if len(f.Evidence) != 0 || len(f.Misses) != 1 {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+// A paper that an authority signed and that can't be read is evidence that says so: it may be the newest.
+func TestRow82_APredicateThatCannotBeReadIsEvidenceWithoutFacts(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a := verifytest.Authority(t, "release", s)
+	for name, payload := range map[string]string{
+		"a name twice":      string(verifytest.StatementOf(acme, []byte(`{"approved": false, "approved": true}`), image)),
+		"deep inside":       string(verifytest.StatementOf(acme, []byte(`{"a": [{"b": 1, "b": 2}]}`), image)),
+		"no predicate":      `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + image.Hex + `"}}],"predicateType":"` + acme + `"}`,
+		"too large to keep": string(verifytest.StatementOf(acme, []byte(`"`+strings.Repeat("x", predicate.MaxWhole)+`"`), image)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := verifytest.NewRegistry()
+			reg.Attach(image, verifytest.BundleOf(s, []byte(payload), "0.3"))
+			f := ask(t, newVerifier(t, verify.Options{}), reg, image, wholePapers(t, a, acme))
+			if len(f.Evidence) != 1 {
+				t.Fatalf("%+v", f)
+			}
+			if facts, err := f.Evidence[0].Facts(); facts != nil || err == nil {
+				t.Errorf("%v, %v", facts, err)
+			}
+		})
+	}
+	for name, payload := range map[string]string{
+		"two subjects lists":    `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + image.Hex + `"}}],"subject":[],"predicateType":"` + acme + `","predicate":{}}`,
+		"another case":          `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + image.Hex + `"}}],"Subject":[],"predicateType":"` + acme + `","predicate":{}}`,
+		"two predicates":        `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + image.Hex + `"}}],"predicateType":"` + acme + `","predicate":{},"PREDICATE":{}}`,
+		"two types":             `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + image.Hex + `"}}],"predicateType":"x","predicateType":"` + acme + `","predicate":{}}`,
+		"two digests of a kind": `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + image.Hex + `","SHA256":"` + image.Hex + `"}}],"predicateType":"` + acme + `","predicate":{}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := verifytest.NewRegistry()
+			reg.Attach(image, verifytest.BundleOf(s, []byte(payload), "0.3"))
+			if f := ask(t, newVerifier(t, verify.Options{}), reg, image, wholePapers(t, a, acme)); len(f.Evidence) != 0 {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+func TestRow81_AnEnvelopeOfAnotherPayloadTypeIsNoStatement(t *testing.T) {
+	t.Parallel()
+	s, person, image := verifytest.NewSigstore(t), verifytest.Someone(), verifytest.Digest("image")
+	a := s.Authority(t, "ci", person.Issuer, person.Subject)
+	for _, kind := range []string{"application/vnd.in-toto+json", "application/json", "application/vnd.in-toto+json; charset=utf-8", ""} {
+		doc := s.Envelope(t, verifytest.Signing{Person: &person, Logs: []verifytest.Log{verifytest.RekorV1}}, verifytest.StatementOf(acme, []byte(`{}`), image))
+		env, ok := doc["dsseEnvelope"].(map[string]any)
+		if !ok {
+			t.Fatal("no envelope")
+		}
+		env["payloadType"] = kind
+		reg := verifytest.NewRegistry()
+		reg.Attach(image, verifytest.Pack(doc))
+		f := ask(t, newVerifier(t, verify.Options{Clock: then}), reg, image, wholePapers(t, a, acme))
+		if want := kind == "application/vnd.in-toto+json"; (len(f.Evidence) == 1) != want {
+			t.Errorf("%q: %+v", kind, f)
+		}
+	}
+}
+
+func TestALargePaperIsVerifiedByItselfAndDropped(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	big := verifytest.Attest(s, predicate.TypeSPDX, spdx(3<<20), image)
+	reg.Attach(image, big)
+	reg.Attach(image, verifytest.Attest(verifytest.NewSigner(t, 2), predicate.TypeSPDX, spdx(2<<20), image))
+	f := ask(t, newVerifier(t, verify.Options{}), reg, image, sboms(t, a))
+	if len(f.Evidence) != 1 || f.Evidence[0].Source() != big.Paper.Digest || len(f.Misses) != 1 || f.Misses[0].Reason != verify.MissOtherSigner {
+		t.Fatalf("%+v", f)
+	}
+	facts, err := f.Evidence[0].Facts()
+	if sbom, ok := facts.(*predicate.SBOM); err != nil || !ok || sbom.Packages() < 5000 {
+		t.Errorf("%v, %v", facts, err)
+	}
+	broken := big
+	broken.Payload = slices.Clone(big.Payload)
+	broken.Payload[len(broken.Payload)/2] ^= 1
+	reg = verifytest.NewRegistry()
+	reg.Attach(image, broken)
+	if f := ask(t, newVerifier(t, verify.Options{}), reg, image, sboms(t, a)); len(f.Evidence) != 0 {
+		t.Errorf("a byte was changed: %+v", f)
+	}
+}
+
+// Two who ask different things of one image at one time get each their answer, though the large paper is dropped for the first.
+func TestWhoComesToAnothersGatheringIsToldOfLargePapersToo(t *testing.T) {
+	t.Parallel()
+	first, second, image := verifytest.NewSigner(t, 1), verifytest.NewSigner(t, 2), verifytest.Digest("image")
+	reg := verifytest.NewRegistry()
+	reg.Attach(image, verifytest.Attest(first, predicate.TypeSPDX, spdx(2<<20), image))
+	reg.Attach(image, verifytest.Attest(second, predicate.TypeSPDX, spdx(2<<20), image))
+	release := reg.Block()
+	v := newVerifier(t, verify.Options{})
+	var wg sync.WaitGroup
+	for _, s := range []verifytest.Signer{first, second} {
+		a := verifytest.Authority(t, "release", s)
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if f := ask(t, v, reg, image, sboms(t, a)); len(f.Evidence) != 1 || len(f.Unanswered) != 0 {
+				t.Errorf("%+v", f)
+			}
+		}()
+	}
+	for v.Waiting() < 2 {
+		runtime.Gosched()
+	}
+	release()
+	wg.Wait()
+}
+
+func TestPapersOfOneImageThatTakeTooMuchAreNotLookedAt(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	reg.Attach(image, verifytest.Attest(s, predicate.TypeSPDX, spdx(2<<20), image))
+	for i := range 4 { // said to be as large as may be, and never sent
+		c := verifytest.Attest(verifytest.NewSigner(t, byte(i+2)), predicate.TypeSPDX, spdx(1), image)
+		c.Payload = append(c.Payload, make([]byte, 80<<20)...)
+		reg.Attach(image, c)
+	}
+	f := ask(t, newVerifier(t, verify.Options{}), reg, image, sboms(t, a))
+	whole, why := f.Whole()
+	if whole || why.Kind != verify.TooLarge {
+		t.Errorf("%v, %v", whole, why)
+	}
+	if len(f.Evidence) != 1 {
+		t.Errorf("the smallest was not looked at: %+v", f)
+	}
+}
+
+func TestWhatIsFoundOfAChildAndOfItsIndexIsOneAnswer(t *testing.T) {
+	t.Parallel()
+	s, index, child := verifytest.NewSigner(t, 1), verifytest.Digest("index"), verifytest.Digest("child")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	reg.Attach(index, verifytest.Attest(s, acme, []byte(`{}`), index, child))
+	reg.Attach(index, verifytest.Attest(s, acme, []byte(`{"n":1}`), index))
+	v, q := newVerifier(t, verify.Options{}), wholePapers(t, a, acme)
+	above, below := ask(t, v, reg, index, q), ask(t, v, reg, child, q)
+	got := below.With(above, child)
+	if len(above.Evidence) != 2 || len(below.Evidence) != 0 || len(got.Evidence) != 1 || !got.Evidence[0].About(child) {
+		t.Fatalf("%+v", got)
+	}
+	if len(got.Misses) != 1 || got.Misses[0].Reason != verify.MissOtherSubject {
+		t.Errorf("misses %+v", got.Misses)
+	}
+	reg.Fail(&verify.FetchError{Host: "r", Err: errors.New("away")})
+	lost := ask(t, newVerifier(t, verify.Options{}), reg, index, q)
+	if whole, _ := below.With(lost, child).Whole(); whole {
+		t.Error("the index could not be asked")
+	}
+	if whole, _ := got.Whole(); !whole {
+		t.Error("both were asked")
+	}
+}
+
+func TestOnlyAShortCertificatesTimeTellsWhenItWasSigned(t *testing.T) {
+	t.Parallel()
+	s, person, image := verifytest.NewSigstore(t), verifytest.Someone(), verifytest.Digest("image")
+	keyless := s.Authority(t, "ci", person.Issuer, person.Subject)
+	reg := verifytest.NewRegistry()
+	reg.Attach(image, s.Attest(t, verifytest.Signing{Person: &person, Logs: []verifytest.Log{verifytest.RekorV1}}, acme, []byte(`{}`), image))
+	f := ask(t, newVerifier(t, verify.Options{Clock: then}), reg, image, wholePapers(t, keyless, acme))
+	if len(f.Evidence) != 1 || !f.Evidence[0].Firm() || f.Evidence[0].Time().IsZero() {
+		t.Fatalf("%+v", f)
+	}
+	if by := f.Evidence[0].SignedBy(); by.Issuer != person.Issuer || by.Subject != person.Subject {
+		t.Errorf("%+v", by)
+	}
+	pki := verifytest.NewPKI(t, verifytest.Always())
+	long := pki.Issue(t, verifytest.Leaf{Emails: []string{"lead@corp.example"}, Valid: verifytest.Always()})
+	own := pki.Authority(t, "lead", verify.Terms{Timestamp: verify.Required, Trust: s.Trust(t, verify.DefaultThresholds())}, "lead@corp.example")
+	reg = verifytest.NewRegistry()
+	reg.Attach(image, s.Attest(t, verifytest.Signing{Holder: &long, Stamps: []int{0}}, acme, []byte(`{}`), image))
+	f = ask(t, newVerifier(t, verify.Options{Clock: then}), reg, image, wholePapers(t, own, acme))
+	if len(f.Evidence) != 1 || f.Evidence[0].Firm() || f.Evidence[0].Time().IsZero() {
+		t.Errorf("a certificate of years: %+v", f)
+	}
+}
+
+func TestWhatIsStaleIsWholeOnlyIfItWasBefore(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	reg.Attach(image, verifytest.Attest(s, acme, []byte(`{}`), image))
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	v, q := newVerifier(t, verify.Options{Clock: clock}), wholePapers(t, a, acme)
+	if whole, _ := ask(t, v, reg, image, q).Whole(); !whole {
+		t.Fatal("not whole")
+	}
+	now = now.Add(time.Hour)
+	reg.Fail(&verify.FetchError{Host: "r", Err: errors.New("away")})
+	f := ask(t, v, reg, image, q)
+	if whole, _ := f.Whole(); !whole || !f.Stale || len(f.Evidence) != 1 {
+		t.Errorf("%+v", f)
+	}
+}
+
+func ask(t testing.TB, v *verify.Verifier, reg *verifytest.Registry, image v1.Hash, q verify.Question) verify.Findings {
+	t.Helper()
+	out := v.Findings(t.Context(), reg, at(image), []verify.Question{q}, verify.Held)
+	if len(out) != 1 {
+		t.Fatalf("%d answers", len(out))
+	}
+	return out[0]
+}
