@@ -13,9 +13,11 @@ import (
 //	images    PLACE/NAME=REFERENCE@DIGEST, separated by spaces
 //	policies  NAME=POLICY-DIGEST of each policy that judged, separated by spaces
 //	reasons   the distinct reasons, separated by commas
+//	exceptions  NAMESPACE/NAME=ID of each ImageException that a verdict rests on and what it excused, separated by spaces
 func (d Decision) Annotations() map[string]string {
 	out := map[string]string{"decision": d.Word()}
-	images, policies, reasons := annotation{sep: " "}, annotation{sep: " "}, annotation{sep: ","}
+	images, policies, reasons, exceptions := annotation{sep: " "}, annotation{sep: " "}, annotation{sep: ","}, annotation{sep: " "}
+	used := map[policy.Use]bool{}
 	type judge struct {
 		policy policy.Name
 		digest string
@@ -26,6 +28,12 @@ func (d Decision) Annotations() map[string]string {
 			images.add(func() string { return fmt.Sprintf("%s/%s=%s", img.List, clip(img.Name, maxPlace), j.name()) })
 		}
 		for _, v := range j.Verdicts {
+			for _, u := range v.Used {
+				if !used[u] {
+					used[u] = true
+					exceptions.add(func() string { return u.Exception + "=" + u.ID })
+				}
+			}
 			by := judge{v.Policy, v.Digest}
 			if v.Policy == (policy.Name{}) || told[by] {
 				continue
@@ -48,6 +56,7 @@ func (d Decision) Annotations() map[string]string {
 	images.put(out, "images")
 	policies.put(out, "policies")
 	reasons.put(out, "reasons")
+	exceptions.put(out, "exceptions")
 	return out
 }
 

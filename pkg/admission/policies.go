@@ -19,7 +19,7 @@ import (
 // WebhookPolicies is the name of the webhook that judges our own objects.
 const WebhookPolicies = "policies.pratique.dev"
 
-// Policies answers AdmissionReviews of our own objects: it is the handler of /validate-policy. A policy that could not be used is
+// Policies answers AdmissionReviews of our own objects: it is the handler of /validate-policy. One that could not be used is
 // refused here, with the field and the cure, rather than later with the Pods that it matches.
 type Policies struct {
 	// Check reads an object strictly and returns what is wrong with it, and what its author should know.
@@ -78,11 +78,20 @@ func (h *Policies) answer(req admission.Request) (admission.Response, Decision) 
 	text := listed(problems)
 	d := Refuse(policy.InvalidPolicy, strings.Join(text, "; "))
 	resp := admission.Denied("")
-	resp.Result.Message = string(policy.InvalidPolicy) + ": this policy could not be used\n  " + strings.Join(text, "\n  ")
+	resp.Result.Message = string(policy.InvalidPolicy) + ": this " + called(req.Kind.Kind) + " could not be used\n  " + strings.Join(text, "\n  ")
 	resp.Result.Code = http.StatusForbidden
 	resp.AuditAnnotations = d.Annotations()
 	resp.Warnings = within(warnings)
 	return resp, d
+}
+
+// called is what people are told that an object of ours is, by its kind.
+func called(kind string) string {
+	switch kind {
+	case "TrustRoot", "ImageException":
+		return kind
+	}
+	return "policy"
 }
 
 // listed returns the problems that fit into a refusal, each in a line.

@@ -65,6 +65,16 @@ type VerdictRecord struct {
 	Mode         string         `json:"mode"`
 	Outcome      string         `json:"outcome"`
 	Results      []ResultRecord `json:"results"`
+	// Exceptions are the ImageExceptions that the verdict rests on.
+	Exceptions []ExceptionRecord `json:"exceptions,omitempty"`
+}
+
+// ExceptionRecord is an ImageException that was used, and what it excused.
+type ExceptionRecord struct {
+	Exception string    `json:"exception"`
+	Owner     string    `json:"owner"`
+	ID        string    `json:"id"`
+	Until     time.Time `json:"until"`
 }
 
 // ResultRecord is one requirement's result.
@@ -171,6 +181,9 @@ func (j Judged) describe(verdicts []int) ImageRecord {
 		for _, w := range v.Warnings {
 			vr.Results = append(vr.Results, ResultRecord{requirementWarning, policy.Exempt.String(), string(w.Reason), clip(w.Text, maxDetail)})
 		}
+		for _, u := range v.Used {
+			vr.Exceptions = append(vr.Exceptions, ExceptionRecord{u.Exception, clip(u.Owner, maxName), u.ID, u.Until})
+		}
 		rec.Verdicts = append(rec.Verdicts, vr)
 	}
 	return rec
@@ -255,6 +268,9 @@ func leastSize(v policy.Verdict) int {
 	for _, w := range v.Warnings {
 		n += resultSize + min(len(w.Text), maxDetail)
 	}
+	for _, u := range v.Used {
+		n += resultSize + len(u.Exception) + len(u.ID)
+	}
 	return n
 }
 
@@ -265,6 +281,9 @@ func verdictSize(v policy.Verdict) int {
 	}
 	for _, w := range v.Warnings {
 		n += resultSize + jsonSize(clip(w.Text, maxDetail))
+	}
+	for _, u := range v.Used {
+		n += resultSize + jsonSize(u.Exception) + jsonSize(clip(u.Owner, maxName)) + jsonSize(u.ID)
 	}
 	return n
 }
