@@ -130,6 +130,9 @@ func (a approvals) Judge(c Case, findings []verify.Findings) Result {
 	if len(found.signers) >= a.rules.AtLeast {
 		r.Outcome, r.Reason, r.Until = Satisfied, Verified, a.until(found)
 		r.Detail = fmt.Sprintf("for %s %s", printable(a.rules.Environment), found.signers)
+		if a.rules.MaxAge > 0 && slices.ContainsFunc(found.good, func(p paper[*predicate.Approval]) bool { return !p.evidence.Firm() }) {
+			r.Detail += ", by the signer's own clock"
+		}
 		return r
 	}
 	for _, f := range findings {

@@ -3,7 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/pratique-dev/pratique/pkg/predicate"
@@ -78,17 +78,20 @@ func NewCustom(by []verify.Authority, predicateType string, rules []Rule) (Requi
 	return r, nil
 }
 
+// absoluteURI is a URI with a scheme (RFC 3986, 4.3) and something behind it that is no mere punctuation.
+var absoluteURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:/{0,2}[A-Za-z0-9][!-~]*$`)
+
 // CheckPredicateType says what is wrong with the type that a custom requirement names: it must be one type, as the statement has it, which is a
 // URI (in-toto Statement v1).
 func CheckPredicateType(t string) error {
-	switch u, err := url.Parse(t); {
+	switch {
 	case t == "":
 		return errors.New("empty: write the full URI, for instance https://acme.example/review/v1")
 	case len(t) > maxPredicateType:
 		return fmt.Errorf("%d bytes, at most %d", len(t), maxPredicateType)
 	case strings.Contains(t, "*"):
 		return errors.New("one type is wanted, without *")
-	case err != nil || u.Scheme == "" || u.Host == "" && u.Opaque == "":
+	case !absoluteURI.MatchString(t):
 		return fmt.Errorf("%.80q is no full URI: write it as the statement has it, for instance https://acme.example/review/v1", t)
 	case t == verify.CosignSign:
 		return errors.New("a signature has no predicate: require signature")

@@ -40,7 +40,7 @@ func (estimator) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
 				size = belowSize
 			}
 		}
-	case path[0] == varSubject, path[0] == varSigner, path[0] == varImage, path[0] == varNamespace:
+	case path[0] == varSubject, path[0] == varSigner, path[0] == varImage, path[0] == varRequest:
 	case n.Expr().Kind() == ast.IdentKind: // of a loop over what isn't given: CEL knows
 		return nil
 	case path[0] == "@items" || path[0] == "@values" || path[0] == "@keys": // a part of one
@@ -75,7 +75,11 @@ func (m meter) CallCost(function, _ string, args []ref.Val, result ref.Val) *uin
 	cost := uint64(1)
 	switch {
 	case len(args) == 2 && (function == operators.Equals || function == operators.NotEquals):
-		cost += min(weight(args[0]), weight(args[1]))
+		if hasParts(args[0]) && hasParts(args[1]) {
+			cost += min(weight(args[0]), weight(args[1]))
+		} else {
+			cost += min(textLength(args[0]), textLength(args[1])) / bytesAUnit
+		}
 	case len(args) == 2 && (function == operators.In || function == operators.OldIn):
 		if _, ok := args[1].(traits.Mapper); ok {
 			cost += weight(args[0])
@@ -92,6 +96,14 @@ func (m meter) CallCost(function, _ string, args []ref.Val, result ref.Val) *uin
 		cost += textLength(result) / bytesAUnit
 	}
 	return &cost
+}
+
+func hasParts(v ref.Val) bool {
+	switch v.(type) {
+	case traits.Mapper, traits.Lister:
+		return true
+	}
+	return false
 }
 
 // weight is what it costs to go through all of a value.

@@ -297,4 +297,3 @@ func gathering(l ast.ComprehensionExpr) (condition, element ast.Expr, ok bool) {
 	}
 	return condition, args[1].AsList().Elements()[0], true
 }
-

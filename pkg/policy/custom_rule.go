@@ -21,10 +21,10 @@ const (
 	maxExpressionNodes = 4096
 	// maxPatternSteps bounds the instructions of a regular expression: matching takes up to as many steps for each byte.
 	maxPatternSteps = 512
-	// maxCost bounds what the rules of a requirement may cost together on one statement, in CEL's units of some 50 ns: a pass over all that 256 KiB
-	// hold is 50,000 units, and all of it ends within some tens of milliseconds.
-	maxCost = 250_000
-	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: four times as much as it may really
+	// maxCost bounds what the rules of a requirement may cost together on one statement, in units of a step: a pass over the 3,000 findings that
+	// predicate.MaxWhole holds is some 30,000. What costs more ends within some tens of milliseconds.
+	maxCost = 100_000
+	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: ten times as much as it may really
 	// cost, since what is expected is the worst of an ordinary statement.
 	maxEstimate = 1_000_000
 	// checkEvery is after how many turns of a loop is looked whether anybody still waits.
@@ -38,7 +38,7 @@ const (
 	varSigner       = "signer"
 	varVerifiedTime = "verifiedTime"
 	varImage        = "image"
-	varNamespace    = "namespace"
+	varRequest      = "request"
 )
 
 // fieldsOfVariables are the fields of those variables that have the same ones always.
@@ -47,6 +47,7 @@ func fieldsOfVariables() map[string][]string {
 		varSubject: {"digest"},
 		varSigner:  {"name", "text", "key", "issuer", "subject"},
 		varImage:   {"reference", "registry", "repository", "tag", "digest"},
+		varRequest: {"namespace"}, // as in a ValidatingAdmissionPolicy; namespace alone is a word that CEL reserves
 	}
 }
 
@@ -64,15 +65,14 @@ func NewRuleCompiler() (*RuleCompiler, error) {
 		cel.Variable(varSigner, texts),
 		cel.Variable(varVerifiedTime, cel.TimestampType),
 		cel.Variable(varImage, texts),
-		cel.Variable(varNamespace, cel.StringType),
+		cel.Variable(varRequest, texts),
 		cel.ParserExpressionSizeLimit(MaxExpression),
 		cel.ParserRecursionLimit(maxExpressionDepth),
 		cel.ExpressionNodeLimit(maxExpressionNodes),
-		cel.RegexProgramSizeLimit(maxPatternSteps),
 		cel.CrossTypeNumericComparisons(true), // JSON has one kind of numbers: 7.5 >= 7 is true
 		cel.DefaultUTCTimeZone(true),
 		cel.EnableHiddenAccumulatorName(true), // no rule can name what a loop gathers
-		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
@@ -85,7 +85,7 @@ func NewRuleCompiler() (*RuleCompiler, error) {
 //   - be CEL (https://github.com/google/cel-spec) with its standard functions and macros, over these variables:
 //     predicate (the predicate, as it is), subject (digest, by algorithm), signer (name, that of the authority; text, for people; key, its fingerprint;
 //     issuer and subject of a keyless signature, else ""), verifiedTime (a timestamp: when a log or a timestamp authority saw the signature; without
-//     such a witness a rule that asks for it fails), image (reference, registry, repository, tag, digest) and namespace;
+//     such a witness a rule that asks for it fails), image (reference, registry, repository, tag, digest) and request (namespace);
 //   - be a truth value, as far as that can be told;
 //   - go through lists and maps of the statement, or through what filter and map make of them, but not through lists that it puts together from
 //     lists: those grow without bound;
@@ -103,7 +103,12 @@ type rule struct {
 }
 
 // compile compiles a rule.
-func (c *RuleCompiler) compile(text Rule) (*rule, error) {
+func (c *RuleCompiler) compile(text Rule) (r *rule, err error) {
+	defer func() { // an expression that makes its compiler fail can't be a rule
+		if p := recover(); p != nil {
+			r, err = nil, fmt.Errorf("it makes the compiler of CEL fail: %.96v", p)
+		}
+	}()
 	switch {
 	case strings.TrimSpace(text.CEL) == "":
 		return nil, errors.New("empty: write an expression in CEL, for instance predicate.approved == true")
@@ -185,11 +190,11 @@ func (r *rule) holds(done <-chan struct{}, vars *variables) (cost uint64, verdic
 	case err != nil:
 		return cost, false, err
 	}
-	verdict, ok := out.(types.Bool)
+	is, ok := out.(types.Bool)
 	if !ok {
 		return cost, false, errors.New("it is neither true nor false")
 	}
-	return cost, bool(verdict), nil
+	return cost, bool(is), nil
 }
 
 // waiting is a context.Context of a channel that is closed when nobody waits any more.

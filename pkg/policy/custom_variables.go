@@ -16,6 +16,7 @@ type variables struct {
 	subject map[string]map[string]string
 	signer  map[string]string
 	image   map[string]string
+	request map[string]string
 }
 
 var _ cel.Activation = (*variables)(nil)
@@ -52,8 +53,11 @@ func (v *variables) ResolveName(name string) (any, bool) {
 			v.image = imageVariable(v.c.Image)
 		}
 		return v.image, true
-	case varNamespace:
-		return v.c.Image.Namespace, true
+	case varRequest:
+		if v.request == nil {
+			v.request = map[string]string{"namespace": v.c.Image.Namespace}
+		}
+		return v.request, true
 	}
 	return nil, false
 }

@@ -1,12 +1,19 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/pratique-dev/pratique/pkg/predicate"
 )
 
 // MaxExceptionAge is how long an exception may last from its creation: whoever needs it longer looks at it again.
 const MaxExceptionAge = 90 * 24 * time.Hour
+
+// exceptionEnding is how long before its end an exception is warned of: long enough to fix what it excuses, or to ask for another.
+const exceptionEnding = 14 * 24 * time.Hour
 
 // Exception is an ImageException of a namespace: it excuses vulnerabilities of some images for a time. It isn't changed once made.
 type Exception struct {
@@ -37,6 +44,11 @@ type Excuse struct {
 	Severities []string
 }
 
+// covers tells whether findings of a severity are excused; it is the one that an unknown one counts as.
+func (e Excuse) covers(s predicate.Severity) bool {
+	return e.All || slices.Contains(e.Severities, s.String())
+}
+
 // Use is an exception that was used.
 type Use struct {
 	Exception string // namespace/name
@@ -58,7 +70,7 @@ func mergeUses(a, b []Use) []Use {
 // excuses returns the exceptions of the image's namespace that count for the policy now.
 func (p *Policy) excuses(img Image) (out []Excuse) {
 	for _, e := range img.Exceptions {
-		if e.Name.Namespace == "" || e.Name.Namespace != img.Namespace || img.Now.IsZero() || img.Now.Add(maxAhead).Before(e.Created) || !img.Now.Before(e.Until) {
+		if e == nil || e.Name.Namespace == "" || e.Name.Namespace != img.Namespace || !e.inForce(img.Now) {
 			continue
 		}
 		if e.Images.Match(img.Reference, img.Digest) != MatchYes {
@@ -75,3 +87,40 @@ func (p *Policy) excuses(img Image) (out []Excuse) {
 	}
 	return out
 }
+
+// inForce tells whether an exception counts at a time. Its end is judged again here, whatever was checked when it was made.
+func (e *Exception) inForce(now time.Time) bool {
+	switch {
+	case now.IsZero() || e.Created.IsZero():
+		return false
+	case now.Add(maxAhead).Before(e.Created):
+		return false
+	case e.Until.Sub(e.Created) > MaxExceptionAge:
+		return now.Before(e.Created.Add(MaxExceptionAge))
+	}
+	return now.Before(e.Until)
+}
+
+// end is the first moment that an exception doesn't cover.
+func (e *Exception) end() time.Time {
+	if latest := e.Created.Add(MaxExceptionAge); latest.Before(e.Until) {
+		return latest
+	}
+	return e.Until
+}
+
+// ParseExpires reads when something ends: a date, which is good through that day in UTC, or a time of RFC 3339. It returns the first moment that isn't
+// covered.
+func ParseExpires(text string) (time.Time, error) {
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1), nil
+	}
+	at, err := time.Parse(time.RFC3339, strings.ToUpper(text)) // RFC 3339, 5.6, lets T and Z be in lower case
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%.40q: want a date, such as 2027-01-31 (good through that day, UTC), or a time of RFC 3339", text)
+	}
+	return at.UTC(), nil
+}
+
+// lastDay is the last day on which something that ends at a time is good, for people.
+func lastDay(until time.Time) string { return until.UTC().Add(-time.Second).Format(time.DateOnly) }

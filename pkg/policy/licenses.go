@@ -48,9 +48,9 @@ type LicenseException struct {
 // passes a ban of the GPL, MIT AND GPL-2.0 doesn't. Several licences of a package apply all at once.
 //
 // Unknown is a licence that isn't told (NOASSERTION, NONE, nothing), or told in words that are no SPDX identifier ("GPLv2+", "Public Domain"), or a
-// LicenseRef that no glob names. Deny may name any of these, and denies a text too that has a denied identifier as a word in it; allow
-// may name the text of one exactly, but its wildcards reach only identifiers: BSD* doesn't allow "BSD, but not for war". Where one of two choices is no SPDX
-// identifier, the other decides: "GPL-2.0 or later" is no way around a ban.
+// LicenseRef that no glob names. Deny may name any of these, a LicenseRef also by the name that the document gives it, and denies a text too that
+// has a denied identifier as a word in it; allow may name the text of one exactly, but its wildcards reach only identifiers: BSD* doesn't allow
+// "BSD, but not for war". Where one of two choices is no SPDX identifier, the other decides: "GPL-2.0 or later" is no way around a ban.
 type licenses struct {
 	deny, allow []wildcard
 	unknown     string
@@ -138,7 +138,7 @@ func newLicenseException(e LicenseException) (out licenseException, err error) {
 // standing is what the rules say of one term.
 func (l *licenses) standing(t predicate.Term) predicate.Standing {
 	for i := range l.deny {
-		if l.deny[i].matches(t.ID) {
+		if l.deny[i].matches(t.ID) || t.Name != "" && l.deny[i].matches(t.Name) {
 			return predicate.StandingDenied
 		}
 	}
@@ -191,6 +191,11 @@ func (l *licenses) refuses(standing predicate.Standing) bool {
 	return standing == predicate.StandingDenied || standing != predicate.StandingGood && l.unknown == unknownDeny
 }
 
+// String says when it ends, and what it is about. The day comes first, for messages are cut at their end.
+func (e *licenseException) String() string {
+	return fmt.Sprintf("%s: %s (%s)", lastDay(e.until), within(e.pkg.text, 48), within(e.license.text, 48))
+}
+
 // about tells whether an exception is about one of a licence's terms, or names the licence as a whole. Wildcards reach single terms only: GPL-* has
 // nothing to say of the rest of "GPL-2.0-only AND AGPL-3.0-only".
 func (e *licenseException) about(s *predicate.SBOM, l *predicate.License) (term, whole bool) {
@@ -200,5 +205,5 @@ func (e *licenseException) about(s *predicate.SBOM, l *predicate.License) (term,
 			break
 		}
 	}
-	return term, e.license.exact() && strings.EqualFold(e.license.text, l.Text)
+	return term, strings.EqualFold(e.license.text, l.Text)
 }

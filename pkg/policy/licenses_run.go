@@ -9,9 +9,6 @@ import (
 	"github.com/pratique-dev/pratique/pkg/predicate"
 )
 
-// endingSoon is how long before its end an exception in use is warned of: time enough to do what it put off.
-const endingSoon = 14 * 24 * time.Hour
-
 // licenseRun is one judging of an SBOM's licences: what fails, and which exceptions are used.
 type licenseRun struct {
 	*licenses
@@ -36,7 +33,7 @@ const mostNamed = 4
 
 func (t *tally) add(p predicate.Package, license string) {
 	if t.n++; len(t.first) < mostNamed {
-		t.first = append(t.first, fmt.Sprintf("%s (%s)", printable(p.String()), printable(license)))
+		t.first = append(t.first, fmt.Sprintf("%s (%s)", within(p.String(), 80), within(license, 96)))
 	}
 }
 
@@ -140,18 +137,26 @@ func (r *licenseRun) tally(standing predicate.Standing) *tally {
 	return &r.unknown
 }
 
-// because names the terms for which a licence fails, or the whole of it where it is short.
+// because names the terms for which a licence fails, or the whole of it where that says it as shortly.
 func (r *licenseRun) because(l *predicate.License, standing predicate.Standing) string {
 	const short = 40
-	if len(l.Text) <= short {
-		return l.Text
-	}
 	var out []string
+	plain := len(l.Text) <= short
 	for t := range l.Terms() {
-		if term := r.sbom.Terms()[t]; (r.standings[t] == predicate.StandingDenied) == (standing == predicate.StandingDenied) &&
-			r.standings[t] != predicate.StandingGood && !slices.Contains(out, term.Text) {
-			out = append(out, term.Text)
+		term := r.sbom.Terms()[t]
+		if r.standings[t] == predicate.StandingGood || (r.standings[t] == predicate.StandingDenied) != (standing == predicate.StandingDenied) {
+			continue
 		}
+		text := term.Text
+		if term.Name != "" && !strings.Contains(term.ID, strings.TrimPrefix(term.Name, "sha256:")) {
+			text, plain = text+", called "+term.Name, false
+		}
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	if plain || len(out) == 0 {
+		return l.Text
 	}
 	if len(out) > 2 {
 		out = append(out[:2], fmt.Sprintf("%d more", len(out)-2))
@@ -182,17 +187,16 @@ func (r *licenseRun) result() Result {
 		out.Warnings = append(out.Warnings, Warning{Reason: LicenseUnknown, Text: unknown})
 	}
 	for _, i := range r.used {
-		if e := r.exceptions[i]; e.until.Sub(r.now) <= endingSoon {
-			out.Warnings = append(out.Warnings, Warning{Reason: ExceptionEnding, Text: fmt.Sprintf(
-				"the exception of %s from %s ends %s", printable(e.pkg.text), printable(e.license.text), stamp(e.until))})
+		if e := &r.exceptions[i]; e.until.Sub(r.now) <= exceptionEnding {
+			out.Warnings = append(out.Warnings, Warning{Reason: ExceptionEnding, Text: "exception ends " + e.String()})
 		}
 	}
 	if len(said) == 0 {
 		return out
 	}
 	if r.expired > 0 {
-		e := r.exceptions[r.expired-1]
-		said = append(said, fmt.Sprintf("the exception of %s from %s ended %s", printable(e.pkg.text), printable(e.license.text), stamp(e.until)))
+		e := &r.exceptions[r.expired-1]
+		said = append(said, "exception ended "+e.String())
 	}
 	out.Outcome, out.Until, out.Detail = Violated, time.Time{}, strings.Join(said, "; ")
 	return out

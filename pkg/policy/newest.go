@@ -208,10 +208,21 @@ func nearestPaper(what, who string, findings []verify.Findings) string {
 		}
 		return fmt.Sprintf("no %s by %s; nearest: one for %s", what, who, claimed)
 	case verify.MissUnsigned:
-		return fmt.Sprintf("no %s by %s; nearest: %s, which nobody signed: attest it with cosign attest", what, who, printable(m.Claimed))
+		return fmt.Sprintf("no %s by %s; nearest: %s, which nobody signed: attest it with cosign attest", what, who, unsigned(m))
 	case verify.MissOtherType, verify.MissMalformed:
 	}
 	return fmt.Sprintf("no %s by %s; nearest: a paper that can't be read: %s", what, who, printable(m.Claimed))
+}
+
+// unsigned says what it is that nobody signed.
+func unsigned(m verify.Miss) string {
+	switch m.Place {
+	case verify.PlaceSBOM:
+		return "what cosign attach sbom attached (" + printable(m.Claimed) + ")"
+	case verify.PlaceIndex:
+		return "BuildKit's attestation manifest in the index"
+	}
+	return printable(m.Claimed)
 }
 
 // stamp is a time for people.

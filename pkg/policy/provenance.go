@@ -11,8 +11,13 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// maxNames bounds each list of a provenance requirement: what builds one image is a handful.
-const maxNames = 64
+// Bounds of a provenance requirement.
+const (
+	// maxNames bounds each list: what builds one image is a handful.
+	maxNames = 64
+	// maxPattern bounds each pattern, in bytes: a URI and some. What it may cost to match, whoever reads policies bounds.
+	maxPattern = 1024
+)
 
 // ProvenanceRules say which provenance will do. Of each pair of lists one name or one pattern must fit; where both are empty, any does. Patterns
 // are RE2, and must match the whole.
@@ -190,9 +195,10 @@ func byGitHub(who verify.SignedBy) bool {
 }
 
 // vouches tells whether a signer may say what a builder built. A workflow says it of itself, as its certificate names it; of the workflow that called
-// it; and of the runners of its issuer, which provenance names where the builder is a service as a whole:
+// it; and of what runs these, which provenance names where the builder is a service as a whole:
 //
-//	GitHub   https://github.com/actions/runner/ENVIRONMENT, the environment being that of the certificate
+//	GitHub   https://github.com/actions/runner/ENVIRONMENT, the environment being that of the certificate;
+//	         REPOSITORY/actions/runs/NUMBER (buildkit), a run of the workflow that called, in its repository
 //	GitLab   URL/-/runners/NUMBER, the URL being that of the issuer, of the project or of a group above it
 func vouches(who verify.SignedBy, builder string) bool {
 	workflow := workflowOf(who)
@@ -202,15 +208,29 @@ func vouches(who verify.SignedBy, builder string) bool {
 	case builder == workflow, builder == who.BuildConfig, strings.Contains(who.Subject, "://") && builder == who.Subject:
 		return true
 	case byGitHub(who):
-		return who.Runner != "" && builder == "https://github.com/actions/runner/"+who.Runner
+		return who.Runner != "" && builder == "https://github.com/actions/runner/"+who.Runner || runsOnGitHub(who, builder)
 	}
 	return runsOnGitLab(who, workflow, builder)
 }
 
-// runsOnGitLab tells whether a builder is a runner of GitLab that the workflow may have run on: a workflow there is PROJECT//FILE@REF.
+// runsOnGitHub tells whether a builder is a run of the workflow: one there is REPOSITORY/.github/workflows/FILE@REF.
+func runsOnGitHub(who verify.SignedBy, builder string) bool {
+	caller := who.BuildConfig
+	if caller == "" {
+		caller = workflowOf(who)
+	}
+	repository, _, ok := strings.Cut(caller, "/.github/workflows/")
+	run, in := strings.CutPrefix(builder, repository+"/actions/runs/")
+	number, attempt, again := strings.Cut(run, "/attempts/")
+	return ok && in && repository != "" && isNumber(number) && (!again || isNumber(attempt))
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// runsOnGitLab tells whether a builder is a runner that the workflow may have run on: a workflow there is PROJECT//FILE@REF.
 func runsOnGitLab(who verify.SignedBy, workflow, builder string) bool {
 	at, number, ok := strings.Cut(builder, "/-/runners/")
-	if !ok || number == "" || strings.Trim(number, "0123456789") != "" || who.Issuer == "" {
+	if !ok || !isNumber(number) || who.Issuer == "" {
 		return false
 	}
 	path, ok := strings.CutPrefix(workflow, who.Issuer+"/")
@@ -267,8 +287,11 @@ func newOneOf(name, patternName string, exact, patterns []string) (oneOf, error)
 
 // whole compiles a pattern that must match the whole of a name. It is compiled by itself first: what isn't balanced could end the group around it.
 func whole(pattern string) (*regexp.Regexp, error) {
-	if pattern == "" {
+	switch {
+	case pattern == "":
 		return nil, errors.New("empty")
+	case len(pattern) > maxPattern:
+		return nil, fmt.Errorf("%d bytes: at most %d", len(pattern), maxPattern)
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, fmt.Errorf("is no RE2: %w", err)

@@ -46,17 +46,53 @@ type names map[string]func() error
 
 // object reads an object: for each name that is known, what it maps to reads the value. Null is an error.
 func (s *scanner) object(known names) error {
-	return s.members(func(name string) (func() error, error) {
-		if f, ok := known[name]; ok {
-			return f, nil
+	if err := s.begin('{', "an object"); err != nil {
+		return err
+	}
+	for s.kind() != '}' {
+		quoted, err := s.dec.ReadValue()
+		if err != nil {
+			return broken(err)
 		}
-		for k := range known {
-			if len(k) == len(name) && strings.EqualFold(k, name) {
-				return nil, fmt.Errorf("%q for %q", clip(name), k)
+		f, name, err := known.find(quoted)
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			if err := s.skip(); err != nil {
+				return err
 			}
+			continue
 		}
-		return nil, nil
-	})
+		if err := f(); err != nil {
+			return within(string(name), err)
+		}
+	}
+	_, err := s.dec.ReadToken()
+	return broken(err)
+}
+
+// find returns what reads the value of a name, and the name without its quotes; nil for one that isn't known. It allocates nothing: there are
+// many names in a large document.
+func (n names) find(quoted []byte) (f func() error, raw []byte, err error) {
+	if len(quoted) < 2 || quoted[0] != '"' {
+		return nil, nil, errors.New("broken JSON")
+	}
+	raw = quoted[1 : len(quoted)-1] // a part of the text that is read, which doesn't change
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		if raw, err = jsontext.AppendUnquote(nil, quoted); err != nil {
+			return nil, nil, errors.New("broken JSON")
+		}
+	}
+	if f, ok := n[string(raw)]; ok {
+		return f, raw, nil
+	}
+	for k := range n {
+		if len(k) == len(raw) && strings.EqualFold(k, string(raw)) {
+			return nil, nil, fmt.Errorf("%q for %q", clip(string(raw)), k)
+		}
+	}
+	return nil, raw, nil
 }
 
 // members reads an object of any names: read returns what reads the value of one, or nil to pass it over.
@@ -204,10 +240,11 @@ func (s *scanner) orNull(f func() error) func() error {
 
 // broken words an error of jsontext, without what it quotes.
 func broken(err error) error {
+	if err == nil {
+		return nil
+	}
 	var syntax *jsontext.SyntacticError
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return errors.New("a name occurs twice in one object")
 	case errors.As(err, &syntax):

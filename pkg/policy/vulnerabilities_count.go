@@ -1,0 +1,252 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pratique-dev/pratique/pkg/predicate"
+)
+
+// findingCount counts the findings of a scan by the severity that they count as, less those that were taken away.
+type findingCount struct {
+	rules  *VulnerabilityRules
+	scan   *predicate.Scan
+	counts [predicate.Severities]int
+
+	vexed, excused map[int]bool     // findings that VEX, or an exception, took away
+	partly         map[int][]string // of a finding about several CVEs: those that an exception excuses
+	until          time.Time        // the first end of what took any away
+	ends           []ending
+	used           []Use
+	buf            []int
+}
+
+// countAll counts every finding.
+func (t *findingCount) countAll() {
+	for s := range predicate.Severity(predicate.Severities) {
+		t.counts[t.as(s)] += t.scan.Count(s, t.rules.OnlyFixable)
+	}
+}
+
+// as is the severity that one counts as.
+func (t *findingCount) as(s predicate.Severity) predicate.Severity {
+	if s == predicate.SeverityUnknown {
+		return t.rules.Unknown
+	}
+	return s
+}
+
+// over tells whether any count is above its limit.
+func (t *findingCount) over(most limits) bool {
+	for s, n := range t.counts {
+		if above(n, most[s]) {
+			return true
+		}
+	}
+	return false
+}
+
+func above(n, limit int) bool { return limit >= 0 && n > limit }
+
+// here tells whether a finding is counted, and as what.
+func (t *findingCount) here(i int) (predicate.Severity, bool) {
+	s, fix := t.scan.Judge(i)
+	if t.rules.OnlyFixable && fix == predicate.FixNone || t.vexed[i] || t.excused[i] {
+		return s, false
+	}
+	return t.as(s), true
+}
+
+// take takes a finding away.
+func (t *findingCount) take(from *map[int]bool, i int, s predicate.Severity) {
+	if *from == nil {
+		*from = map[int]bool{}
+	}
+	(*from)[i] = true
+	t.counts[s]--
+}
+
+// excuse takes away the findings that go by a name, of severities that are over one of the limits and that covers lets pass, nil being all. It tells
+// whether it did. A finding about several CVEs goes only once each of them is excused, or the finding by its own name.
+func (t *findingCount) excuse(id string, most, warn limits, covers func(predicate.Severity) bool) bool {
+	did := false
+	over := t.counts // what it would be without this exception
+	t.buf = t.scan.Named(t.buf[:0], id)
+	for _, i := range t.buf {
+		s, counted := t.here(i)
+		if !counted || covers != nil && !covers(s) || !above(over[s], most[s]) && !above(over[s], warn[s]) {
+			continue
+		}
+		did = true
+		if f := t.scan.Finding(i); t.whole(i, id, &f) {
+			t.take(&t.excused, i, s)
+		}
+	}
+	return did
+}
+
+// whole tells whether an exception, with those before it, excuses all that a finding is about.
+func (t *findingCount) whole(i int, id string, f *predicate.Finding) bool {
+	cves := f.CVEs()
+	if len(cves) < 2 || strings.EqualFold(id, f.ID) || !slices.ContainsFunc(cves, func(c string) bool { return strings.EqualFold(c, id) }) {
+		return true
+	}
+	if t.partly == nil {
+		t.partly = map[int][]string{}
+	}
+	t.partly[i] = append(t.partly[i], strings.ToUpper(id))
+	for _, c := range cves {
+		if !slices.Contains(t.partly[i], strings.ToUpper(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// ending is an exception that took findings away.
+type ending struct {
+	by, id string // the object's name, empty for the policy's own; and the vulnerability
+	at     time.Time
+}
+
+// end notes when something ends that took findings away.
+func (t *findingCount) end(e ending) {
+	t.until = sooner(t.until, e.at)
+	t.ends = append(t.ends, e)
+}
+
+// ending are the warnings of what ends soon.
+func (t *findingCount) ending(now time.Time) (out []Warning) {
+	for _, e := range t.ends {
+		if e.at.Sub(now) > exceptionEnding {
+			continue
+		}
+		what := "exception "
+		if e.by != "" {
+			what += within(e.by, 40) + " "
+		}
+		out = append(out, Warning{Reason: ExceptionEnding, Text: bounded(what + "for " + within(e.id, 32) + " ends " + lastDay(e.at))})
+	}
+	return mergeWarnings(nil, out)
+}
+
+// String says what was found, for a requirement that holds.
+func (t *findingCount) String() string {
+	var parts []string
+	for s := predicate.SeverityCritical; s > predicate.SeverityUnknown; s-- {
+		if n := t.counts[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	found := strings.Join(parts, ", ")
+	if found == "" {
+		found = "no vulnerability"
+		if t.rules.OnlyFixable {
+			found = "no vulnerability with a fix"
+		}
+	}
+	return found + " by " + scannerOf(t.scan) + t.gone()
+}
+
+// gone names what VEX and exceptions took away.
+func (t *findingCount) gone() string {
+	text := ""
+	if len(t.vexed) > 0 {
+		text += "; not affected or fixed by VEX: " + t.names(t.vexed)
+	}
+	if len(t.excused) > 0 {
+		text += "; excepted: " + t.names(t.excused)
+	}
+	return text
+}
+
+// names are the identifiers of some findings, the first few.
+func (t *findingCount) names(of map[int]bool) string {
+	const most = 5
+	numbers := make([]int, 0, len(of))
+	for i := range of {
+		numbers = append(numbers, i)
+	}
+	slices.Sort(numbers)
+	var ids []string
+	for _, i := range numbers {
+		if id := printable(t.scan.Finding(i).ID); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) > most {
+		ids = append(ids[:most], fmt.Sprintf("%d more", len(ids)-most))
+	}
+	return strings.Join(ids, ", ")
+}
+
+// tooMany says what is above its limit, which goes by a name, the worst first, each with the first few findings.
+func (t *findingCount) tooMany(most limits, name string) string {
+	var parts []string
+	for s := predicate.SeverityCritical; s > predicate.SeverityUnknown; s-- {
+		if above(t.counts[s], most[s]) {
+			parts = append(parts, fmt.Sprintf("%d %s (%s %d): %s", t.counts[s], s, name, most[s], t.first(s)))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// first words the first few findings that count as a severity.
+func (t *findingCount) first(s predicate.Severity) string {
+	const most = 3
+	var out []string
+	for i := 0; i < t.scan.Len() && len(out) < most; i++ {
+		if as, counted := t.here(i); counted && as == s {
+			out = append(out, findingText(t.scan.Finding(i)))
+		}
+	}
+	text := strings.Join(out, ", ")
+	if more := t.counts[s] - len(out); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// findingText words a finding: what, in what, and what fixes it.
+func findingText(f predicate.Finding) string {
+	text := within(f.ID, 48)
+	if f.Package != "" {
+		text += " " + within(f.Package, 48)
+	}
+	if f.Version != "" {
+		text += " " + within(f.Version, 40)
+	}
+	var notes []string
+	if f.Severity == predicate.SeverityUnknown {
+		notes = append(notes, "severity unknown")
+	}
+	switch {
+	case f.Fixed != "":
+		notes = append(notes, "fixed in "+within(f.Fixed, 40))
+	case f.Fix == predicate.FixKnown:
+		notes = append(notes, "has a fix")
+	case f.Fix == predicate.FixNone:
+		notes = append(notes, "no fix")
+	}
+	if len(notes) > 0 {
+		text += " (" + strings.Join(notes, ", ") + ")"
+	}
+	return text
+}
+
+// within is a stranger's text in printable ASCII, cut where it is longer.
+func within(text string, most int) string {
+	clean := ascii(text)
+	if len(clean) > most {
+		return clean[:most] + "..."
+	}
+	return clean
+}
+
+// maxWarning bounds the text of a warning, in bytes: with the name of the policy and the requirement before it, a line of 120 has room for no more.
+const maxWarning = 96
+
+// bounded cuts a warning.
+func bounded(text string) string { return within(text, maxWarning-len("...")) }
