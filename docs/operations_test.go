@@ -291,7 +291,7 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 		"manifests below one index":          fmt.Sprint(verify.MaxChildren),
 		"depth of indexes":                   fmt.Sprint(verify.MaxIndexDepth),
 		"the list of registries":             mib(registry.MaxRegistries),
-		"one paper":                          mib(registry.MaxPayload),
+		"one paper":                          fmt.Sprintf("%s of payload", mib(verify.MaxPayload)),
 		"papers listed for one image":        fmt.Sprint(verify.MaxListed),
 		"papers verified for one image":      fmt.Sprint(verify.MaxVerified),
 		"keys of one authority":              fmt.Sprint(verify.MaxKeys),

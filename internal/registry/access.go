@@ -2,12 +2,12 @@ package registry
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
@@ -28,6 +28,7 @@ type Access struct {
 	client *Client
 	id     verify.Access
 	creds  Credentials
+	push   bool // it logs in to write as well
 
 	resolve  flights[string, resolved]
 	presents queue[contentKey]
@@ -54,6 +55,7 @@ type question struct {
 // answer is a body that came with status 200, whole.
 type answer struct {
 	body   []byte
+	digest v1.Hash // of body
 	header http.Header
 	from   *url.URL // after redirects
 }
@@ -65,7 +67,7 @@ func (a *Access) ask(ctx context.Context, repo name.Repository, q question) (*an
 	for _, s := range secrets {
 		var got *answer
 		err := a.client.retrier.do(ctx, func() (err error) {
-			got, err = a.client.once(ctx, repo, s, q)
+			got, err = once(ctx, a.client, repo, s, a.push, func(have *session) (*answer, error) { return a.client.get(ctx, repo, have, q) })
 			return err
 		})
 		switch status := statusOf(err); {
@@ -112,20 +114,21 @@ func (a *Access) settled(repo name.Repository) bool {
 	return len(a.creds.For(repo).entries) < 2 || a.client.opened.Contains(openedKey{a.id, repo.Name()})
 }
 
-// once asks one time, and once more with another session if the one it had is turned away.
-func (c *Client) once(ctx context.Context, repo name.Repository, s secret, q question) (*answer, error) {
-	have, err := c.logins.session(ctx, repo, s, nil)
+// once does something with a session, and once more with another session if the one it had is turned away.
+func once[T any](ctx context.Context, c *Client, repo name.Repository, s secret, push bool, do func(*session) (T, error)) (T, error) {
+	var none T
+	have, err := c.logins.session(ctx, repo, s, push, nil)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	got, err := c.get(ctx, repo, have, q)
+	got, err := do(have)
 	if statusOf(err) != http.StatusUnauthorized || !have.renewable {
 		return got, err
 	}
-	if have, err = c.logins.session(ctx, repo, s, have); err != nil {
-		return nil, err
+	if have, err = c.logins.session(ctx, repo, s, push, have); err != nil {
+		return none, err
 	}
-	return c.get(ctx, repo, have, q)
+	return do(have)
 }
 
 // get makes the request and reads its answer.
@@ -141,6 +144,8 @@ func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q qu
 		return nil, err
 	}
 	defer func() { at.leave(err) }()
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	target := s.origin
 	target.Path = "/v2/" + repo.RepositoryStr() + "/" + q.path
 	if q.page != nil {
@@ -165,61 +170,13 @@ func (c *Client) get(ctx context.Context, repo name.Repository, s *session, q qu
 	if resp.StatusCode != http.StatusOK {
 		return nil, statusFailure(resp, c.now(), s.header != "")
 	}
-	body, err := c.read(ctx, at, resp, q)
+	got, err := c.read(ctx, at, resp, q, giveUp)
 	if err != nil {
 		return nil, failureOf(err)
 	}
-	return &answer{body: body, header: resp.Header, from: resp.Request.URL}, nil
+	got.header, got.from = resp.Header, resp.Request.URL
+	return got, nil
 }
-
-// read reads a body whole. Its memory is reserved as it grows, to at most its announced length or the bound.
-func (c *Client) read(ctx context.Context, at *seat, resp *http.Response, q question) ([]byte, error) {
-	want := resp.ContentLength
-	if q.size >= 0 {
-		if want >= 0 && want != q.size {
-			return nil, wrongSize(q.size)
-		}
-		want = q.size
-	}
-	if want < 0 {
-		want = q.limit
-	}
-	most := want + 1 // one more tells a body that is full from one that is too long
-	room := at.reserve(most)
-	defer room.free()
-	// What is announced isn't believed: memory is taken as bytes come.
-	body := make([]byte, 0, min(most, firstBuffer))
-	for {
-		n, err := resp.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if q.size >= 0 && int64(len(body)) > q.size {
-			break
-		}
-		if int64(len(body)) == most {
-			return nil, refuse(verify.Malformed, "the answer is longer than it said")
-		}
-		if len(body) == cap(body) {
-			larger := min(2*int64(cap(body)), most)
-			if err := room.grow(ctx, larger); err != nil {
-				return nil, err
-			}
-			body = append(make([]byte, 0, larger), body...)
-		}
-	}
-	if q.size >= 0 && int64(len(body)) != q.size {
-		return nil, wrongSize(q.size)
-	}
-	return body, nil
-}
-
-// firstBuffer is what is allotted before any byte came: most manifests and signatures fit.
-const firstBuffer = 16 << 10
 
 func wrongSize(want int64) error {
 	return refuse(verify.Malformed, "it isn't of the %d bytes that its descriptor says", want)

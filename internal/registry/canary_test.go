@@ -74,13 +74,13 @@ func (s *canaryScene) read(t *testing.T, digest string) []error {
 	r := mustOpen(t, s.client, s.creds, acr+"/app")
 	ctx := within(t, admission)
 	_, resolved := r.Resolve(ctx, image.Repository.Tag("v1"))
-	l, listed := r.List(ctx, image)
+	l, listed := r.List(ctx, image, nil)
 	errs := []error{resolved, listed, r.Present(ctx, image)}
 	for _, e := range l.Unanswered {
 		errs = append(errs, e)
 	}
 	for _, p := range l.Papers {
-		_, err := r.Fetch(ctx, image, p)
+		_, err := r.Fetch(ctx, image, p, verify.MaxPaper)
 		errs = append(errs, err)
 	}
 	for _, err := range errs {
@@ -231,7 +231,7 @@ func TestRow55_ATokenHostOfAnEntryIsForItsPrefixAlone(t *testing.T) {
 			c := namedClient(t, Options{Registries: registries(t, "{prefix: reg.example.com/team, tokenHosts: [login.example.net]}", "{prefix: reg.example.com/team/own}")},
 				map[string]*evilregistry.Registry{"reg.example.com:443": reg, "login.example.net:443": login})
 			_, err := mustOpen(t, c, credentialsFor(t, "reg.example.com", "u", canarySecret), "reg.example.com/"+repo).
-				List(within(t, admission), mustDigest(t, "reg.example.com/"+repo+"@"+someHash))
+				List(within(t, admission), mustDigest(t, "reg.example.com/"+repo+"@"+someHash), nil)
 			if err == nil || (login.Count(0) > 0) != sent {
 				t.Errorf("%v, %d requests at the token service", err, login.Count(0))
 			}
@@ -255,7 +255,7 @@ func TestRow57_ACanaryInTheImagesPlaceIsReadAnonymously(t *testing.T) {
 			c := namedClient(t, Options{
 				Registries: s.client.registries, ACR: s.client.logins.grants.clouds[authACR], Secret: s.client.logins.grants.read,
 			}, map[string]*evilregistry.Registry{look + ":443": canary})
-			_, err := mustOpen(t, c, s.creds, look+"/app").List(within(t, admission), mustDigest(t, look+"/app@"+someHash))
+			_, err := mustOpen(t, c, s.creds, look+"/app").List(within(t, admission), mustDigest(t, look+"/app@"+someHash), nil)
 			wantKind(t, err, verify.Unauthorized)
 			if canary.Count(0) == 0 {
 				t.Error("the canary was not asked")
@@ -309,7 +309,7 @@ func TestRow54_ACanaryWithinGetsNoRequest(t *testing.T) {
 				if err != nil {
 					return // not even a name of a registry
 				}
-				l, err := r.List(ctx, mustDigest(t, repo+"@"+someHash))
+				l, err := r.List(ctx, mustDigest(t, repo+"@"+someHash), nil)
 				if err == nil && len(l.Unanswered) == 0 {
 					t.Error("let in")
 				}

@@ -38,19 +38,20 @@ type walk struct {
 	seen    map[v1.Hash]bool
 	entries int
 	found   []verify.Child
+	beside  []verify.Paper // what BuildKit keeps of them in the index, unsigned
 }
 
-// children returns the manifests below an index that a node may run: at least one. Indexes in it are read, to verify.MaxIndexDepth and
+// children finds the manifests below an index that a node may run: at least one. Indexes in it are read, to verify.MaxIndexDepth and
 // no more than verify.MaxChildren manifests in all.
-func (a *Access) children(ctx context.Context, repo name.Repository, image v1.Hash, d *document) ([]verify.Child, error) {
+func (a *Access) children(ctx context.Context, repo name.Repository, image v1.Hash, d *document) (walk, error) {
 	w := walk{access: a, repo: repo, seen: map[v1.Hash]bool{image: true}}
 	if err := w.index(ctx, d, 1); err != nil {
-		return nil, err
+		return walk{}, err
 	}
 	if len(w.found) == 0 {
-		return nil, refuse(verify.Malformed, "an index without a manifest that a node could run")
+		return walk{}, refuse(verify.Malformed, "an index without a manifest that a node could run")
 	}
-	return w.found, nil
+	return w, nil
 }
 
 func (w *walk) index(ctx context.Context, d *document, depth int) error {
@@ -61,6 +62,8 @@ func (w *walk) index(ctx context.Context, d *document, depth int) error {
 		if !m.index() {
 			if m.runnable() {
 				w.add(m)
+			} else {
+				w.beside = append(w.beside, unsignedChild(m))
 			}
 			continue
 		}

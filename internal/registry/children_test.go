@@ -105,7 +105,7 @@ func TestRow44_NestedAndWideIndexesAreRefusedInBoundedTimeAndMemory(t *testing.T
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		begin := time.Now()
-		_, err := a.List(within(t, admission), image)
+		_, err := a.List(within(t, admission), image, nil)
 		took := time.Since(begin)
 		runtime.ReadMemStats(&after)
 		fe := wantKind(t, err, verify.IndexTooLarge)
@@ -158,7 +158,7 @@ func TestAnIndexThatNobodyCouldRunIsMalformed(t *testing.T) {
 	}
 	lies, _ := pushIndex(t, reg, "mixed", indexEntry{MediaType: string(types.OCIImageIndex), Digest: raw.String(), Size: -1})
 	for what, d := range map[string]name.Digest{"without manifests": empty, "of attestations only": papers, "with a negative size": lies} {
-		if _, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), d); err == nil {
+		if _, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), d, nil); err == nil {
 			t.Errorf("%s: listed", what)
 		} else {
 			wantKind(t, err, verify.Malformed)

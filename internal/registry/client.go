@@ -102,6 +102,8 @@ type Client struct {
 	tags       *lru.Cache[tagKey, resolved]
 	opened     *lru.Cache[openedKey, [sha256.Size]byte] // the id of the secret that does
 	slow       *lru.Cache[string, time.Time]            // mirrors that kept us waiting, and when
+	pace       pace
+	grace      time.Duration // see unsignedGrace
 }
 
 // dialFunc is the DialContext of an http.Transport.
@@ -146,6 +148,8 @@ func newClient(o Options, plain hostSet, dial dialFunc) (*Client, error) {
 		tags:       newLRU[tagKey, resolved](maxTags),
 		opened:     newLRU[openedKey, [sha256.Size]byte](maxOpened),
 		slow:       newLRU[string, time.Time](maxRegistryEntries),
+		pace:       pace{minRate * int64(rateWindow/time.Second), rateWindow},
+		grace:      unsignedGrace,
 	}
 	c.logins = &logins{
 		wire: c.wire, rules: c.rules, realms: realms{o.TokenHosts, o.Registries}, grants: newGrants(o, c.guard), limits: c.limits,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -21,15 +20,15 @@ const maxRemembered = 8 * MaxDockerConfig
 // the image may be in one repository and its papers in another. Every error is a *verify.FetchError.
 type view interface {
 	Resolve(ctx context.Context, tag name.Tag) (name.Digest, error)
-	List(ctx context.Context, image name.Digest) (verify.Listing, error)
-	Fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error)
+	List(ctx context.Context, image name.Digest, types []string) (verify.Listing, error)
+	Fetch(ctx context.Context, image name.Digest, p verify.Paper, most int64) (verify.Candidate, error)
 	Present(ctx context.Context, image name.Digest) error
 	Access() verify.Access
 
 	// below reads the image's manifest and those below it. The listing has Index and Children.
-	below(ctx context.Context, image name.Digest) (verify.Listing, error)
+	below(ctx context.Context, image name.Digest, types []string) (verify.Listing, error)
 	// seek names what is attached to an image that need not be there. The listing has Papers and Unanswered.
-	seek(ctx context.Context, image name.Digest) (verify.Listing, error)
+	seek(ctx context.Context, image name.Digest, types []string) (verify.Listing, error)
 }
 
 var (
@@ -50,7 +49,7 @@ func (c *Client) view(creds Credentials, repo name.Repository) view {
 	if !ok { // no repository can have that name, so the mirror has none
 		return origin
 	}
-	m := &mirrored{client: c, origin: origin, mirror: c.With(all.credentials(creds, at)), repo: repo, at: at}
+	m := &mirrored{client: c, origin: origin, mirror: c.With(all.credentials(creds, at)), repo: repo, at: at, kept: e.papers == papersMirror}
 	m.id = m.access(e.mirror)
 	return m
 }
@@ -131,15 +130,15 @@ func (e *elsewhere) Elsewhere(papers name.Repository) (verify.Fetcher, error) {
 }
 
 // List implements verify.Fetcher. The papers are sought without waiting for the image, which need not be there.
-func (e *elsewhere) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
+func (e *elsewhere) List(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
 	return sideBySide(ctx, e.guard, image,
-		func(ctx context.Context) (verify.Listing, error) { return e.image.below(ctx, image) },
-		func(ctx context.Context) (verify.Listing, error) { return e.papers.seek(ctx, e.there(image)) })
+		func(ctx context.Context) (verify.Listing, error) { return e.image.below(ctx, image, types) },
+		func(ctx context.Context) (verify.Listing, error) { return e.papers.seek(ctx, e.there(image), types) })
 }
 
 // Fetch implements verify.Fetcher.
-func (e *elsewhere) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
-	return e.papers.Fetch(ctx, e.there(image), p)
+func (e *elsewhere) Fetch(ctx context.Context, image name.Digest, p verify.Paper, most int64) (verify.Candidate, error) {
+	return e.papers.Fetch(ctx, e.there(image), p, most)
 }
 
 // Present implements verify.Fetcher. That a registry shows the image says nothing about who is shown the papers, so it
@@ -154,33 +153,3 @@ func (e *elsewhere) there(image name.Digest) name.Digest { return e.at.Digest(im
 
 // Format implements fmt.Formatter, so that no verb shows the credentials.
 func (e *elsewhere) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "[papers in %s]", e.at.Name()) }
-
-// seek implements view. It is what List is, but that nothing is asked about the image itself. A mirror that doesn't
-// answer anywhere has failed; the origin's failures are named place by place, so that nothing of it counts as gone.
-func (m *mirrored) seek(ctx context.Context, image name.Digest) (verify.Listing, error) {
-	mirror, origin := race(ctx, m, image.Repository, enough, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
-		l, err := a.seek(ctx, repo.Digest(image.DigestStr()))
-		if err == nil && len(l.Unanswered) == len(a.searches()) {
-			err = worst(l.Unanswered)
-		}
-		return l, err
-	})
-	if len(origin.value.Unanswered) > 0 {
-		origin.err = nil
-	}
-	var fe *verify.FetchError
-	if errors.As(mirror.err, &fe) { // it is all of the mirror
-		mirror.err = &verify.FetchError{Kind: fe.Kind, Place: verify.PlaceManifest, Host: fe.Host, Err: fe.Err}
-	}
-	return m.both(image, mirror, origin)
-}
-
-// worst returns the error that says least: an outage, if there is one.
-func worst(errs []*verify.FetchError) *verify.FetchError {
-	for _, e := range errs {
-		if !e.Answer() {
-			return e
-		}
-	}
-	return errs[0]
-}

@@ -52,7 +52,7 @@ func signIn(t *testing.T, image name.Digest, home, at *evilregistry.Registry, re
 // mustList lists, and fails the test if it can't.
 func mustList(t *testing.T, f verify.Fetcher, image name.Digest) verify.Listing {
 	t.Helper()
-	l, err := f.List(within(t, admission), image)
+	l, err := f.List(within(t, admission), image, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestPapersOfEachLayoutAreFoundElsewhereAndNotWithTheImage(t *testing.T) {
 					}
 				}
 				for _, p := range l.Papers {
-					c, err := f.Fetch(within(t, admission), image, p)
+					c, err := f.Fetch(within(t, admission), image, p, verify.MaxPaper)
 					if err != nil || !json.Valid(c.Payload) {
 						t.Errorf("%s: %.60s, %v", p.Place, c.Payload, err)
 					}
@@ -139,7 +139,7 @@ func TestRow48_PapersInAnotherRepositoryAreFoundOnlyWhereTheyAreAskedFor(t *test
 			t.Errorf("%s: got %+v, want one of %q", repo, l, want)
 		}
 		for _, p := range l.Papers {
-			if _, err := f.Fetch(within(t, admission), image, p); err != nil {
+			if _, err := f.Fetch(within(t, admission), image, p, verify.MaxPaper); err != nil {
 				t.Errorf("%s: %v", repo, err)
 			}
 		}
@@ -158,7 +158,7 @@ func TestRow46_PapersElsewhereAreReadFromAPIAndFallbackTag(t *testing.T) {
 	if rule.Hits() != 1 || len(l.Papers) != 1 || len(l.Unanswered) != 0 {
 		t.Fatalf("%d lists were empty; got %+v", rule.Hits(), l)
 	}
-	if _, err := f.Fetch(within(t, admission), image, one(t, l, verify.PlaceFallbackTag)); err != nil {
+	if _, err := f.Fetch(within(t, admission), image, one(t, l, verify.PlaceFallbackTag), verify.MaxPaper); err != nil {
 		t.Error(err)
 	}
 }
@@ -181,7 +181,7 @@ func TestPapersElsewhereOfAnImageThatIsNotThere(t *testing.T) {
 	rule := away.On(evilregistry.Match{}, evilregistry.Hang())
 	f := mustElsewhere(t, readerOf(t, testClient(t, Options{}, home, away), Credentials{}, image.Repository.Name()), away.Repo("papers"))
 	start := time.Now()
-	_, err := f.List(within(t, admission), image)
+	_, err := f.List(within(t, admission), image, nil)
 	if fe := wantKind(t, err, verify.NotFound); fe.Place != verify.PlaceManifest || fe.Host != home.Host() {
 		t.Errorf("got %+v", fe)
 	}
@@ -284,7 +284,7 @@ func TestRow57_TheImagesCredentialsAreNotSentToWhereItsPapersAre(t *testing.T) {
 						t.Fatalf("got %+v", l)
 					}
 					for _, p := range l.Papers {
-						if _, err := f.Fetch(within(t, admission), a.image, p); err != nil {
+						if _, err := f.Fetch(within(t, admission), a.image, p, verify.MaxPaper); err != nil {
 							t.Error(err)
 						}
 					}
@@ -303,7 +303,7 @@ func TestRow57_TheImagesCredentialsAreNotSentToWhereItsPapersAre(t *testing.T) {
 						t.Errorf("another is named than who turned us away: %v", fe)
 					}
 				}
-				_, err := f.Fetch(within(t, admission), a.image, verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)})
+				_, err := f.Fetch(within(t, admission), a.image, verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)}, verify.MaxPaper)
 				if fe := wantKind(t, err, verify.Unauthorized); fe.Host != papersHost {
 					t.Errorf("another is named than who turned us away: %v", fe)
 				}
@@ -408,8 +408,9 @@ func TestPapersElsewhereComeFromTheMirrorOfTheirRepository(t *testing.T) {
 		originAsked    bool
 		outage         []string // hosts of the outages that are told
 	}{
-		{name: "the mirror has them", atMirror: true, want: 3},
-		{name: "the mirror has them, the origin is down", atMirror: true, origin: fault(down), want: 3},
+		{name: "both have some", atMirror: true, want: 6, originAsked: true},
+		{name: "the mirror has them, the origin is down", atMirror: true, origin: fault(down), want: 3, originAsked: true,
+			outage: []string{papersHost, papersHost, papersHost, papersHost}},
 		{name: "the mirror has none", want: 3, originAsked: true},
 		{name: "the mirror is down", mirror: fault(down), want: 3, originAsked: true},
 		{name: "the mirror has none, the origin is down", origin: fault(down), originAsked: true,
@@ -453,7 +454,7 @@ func TestPapersElsewhereComeFromTheMirrorOfTheirRepository(t *testing.T) {
 				t.Errorf("the mirror counts as slow: %v", slow)
 			}
 			for _, p := range l.Papers {
-				if _, err := f.Fetch(within(t, admission), a.image, p); err != nil {
+				if _, err := f.Fetch(within(t, admission), a.image, p, verify.MaxPaper); err != nil {
 					t.Error(err)
 				}
 			}
@@ -475,7 +476,7 @@ func TestPapersElsewhereOfAnImageBehindAMirror(t *testing.T) {
 	if p.origin.Count(0) != 0 || p.mirror.Count(evilregistry.Referrers|evilregistry.ManifestByTag) != 0 {
 		t.Errorf("the origin was asked %d times; papers were asked for where the image is", p.origin.Count(0))
 	}
-	_, err := f.List(within(t, admission), mustDigest(t, originHost+"/other/app@"+p.image.DigestStr()))
+	_, err := f.List(within(t, admission), mustDigest(t, originHost+"/other/app@"+p.image.DigestStr()), nil)
 	wantKind(t, err, verify.Forbidden)
 }
 
@@ -560,7 +561,7 @@ func TestAReferrerElsewhereIsAboutThisImage(t *testing.T) {
 	kept.Plant(t, "kept", ociIndex, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":0}]}`,
 		ociIndex, ociManifest, about.Manifest.DigestStr()), strings.Replace(image.DigestStr(), ":", "-", 1))
 	f := mustElsewhere(t, readerOf(t, testClient(t, Options{}, home, kept), Credentials{}, image.Repository.Name()), kept.Repo("kept"))
-	_, err := f.Fetch(within(t, admission), image, one(t, mustList(t, f, image), verify.PlaceFallbackTag))
+	_, err := f.Fetch(within(t, admission), image, one(t, mustList(t, f, image), verify.PlaceFallbackTag), verify.MaxPaper)
 	if fe := wantKind(t, err, verify.Malformed); !strings.Contains(fe.Error(), "subject") {
 		t.Errorf("%v", fe)
 	}
@@ -573,7 +574,7 @@ func TestTheBoundOnPapersHoldsElsewhere(t *testing.T) {
 		image := home.Push(t, "app:v1", evilregistry.RandomImage(1))
 		kept.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.ReferrersCount(n, evilregistry.Junk{}))
 		l, err := mustElsewhere(t, readerOf(t, testClient(t, Options{}, home, kept), Credentials{}, image.Repository.Name()), kept.Repo("kept")).
-			List(within(t, admission), image)
+			List(within(t, admission), image, nil)
 		if !refused {
 			if err != nil || len(l.Papers) != n {
 				t.Errorf("%d papers, %v", len(l.Papers), err)
@@ -715,7 +716,7 @@ func TestAPanicWhilePapersElsewhereAreReadBecomesAnError(t *testing.T) {
 	a := awayOf(t, Options{OnPanic: func(any, []byte) { panics.Add(1) }}, nil, nil)
 	f := mustElsewhere(t, a.open(t, Credentials{}), a.at)
 	broken := &elsewhere{guard: a.client.guard, image: f.(*elsewhere).image, papers: panicking{f.(*elsewhere).papers}, at: a.at}
-	_, err := broken.List(within(t, admission), a.image)
+	_, err := broken.List(within(t, admission), a.image, nil)
 	if wantKind(t, err, verify.Unavailable); panics.Load() != 1 {
 		t.Errorf("%d panics were told of", panics.Load())
 	}
@@ -723,7 +724,7 @@ func TestAPanicWhilePapersElsewhereAreReadBecomesAnError(t *testing.T) {
 
 type panicking struct{ view }
 
-func (panicking) seek(context.Context, name.Digest) (verify.Listing, error) { panic("boom") }
+func (panicking) seek(context.Context, name.Digest, []string) (verify.Listing, error) { panic("boom") }
 
 // The papers are asked for while the image's manifest is still on its way.
 func TestPapersElsewhereDoNotWaitForTheImage(t *testing.T) {
@@ -782,7 +783,7 @@ func TestSerialDepthOfPapersElsewhere(t *testing.T) { // not parallel: it measur
 			reg.Reset()
 			reg.SetDelay(delay)
 
-			if _, err := f.Fetch(within(t, admission), image, one(t, mustList(t, f, image), tc.place)); err != nil {
+			if _, err := f.Fetch(within(t, admission), image, one(t, mustList(t, f, image), tc.place), verify.MaxPaper); err != nil {
 				t.Fatal(err)
 			}
 			if got := reg.SerialDepth(); got != tc.depth {
@@ -817,7 +818,7 @@ func TestTheManifestIsReadOnceForPapersInSeveralPlaces(t *testing.T) {
 			errs := make(chan error)
 			for _, f := range readers {
 				go func() {
-					_, err := f.List(within(t, admission), image)
+					_, err := f.List(within(t, admission), image, nil)
 					errs <- err
 				}()
 			}

@@ -32,6 +32,7 @@ type failure struct {
 	status int           // HTTP status; 0 if there was no answer
 	again  bool          // another try may help
 	wait   time.Duration // how long the registry asks to wait before it; 0 if it doesn't say
+	size   int64         // of what is too large, in bytes, where that is told
 	text   string        // for people; ASCII
 	cause  error         // for errors.Is; not shown
 }
@@ -210,5 +211,5 @@ func fetchError(place verify.Place, host string, err error) *verify.FetchError {
 		return done
 	}
 	f := failureOf(err)
-	return &verify.FetchError{Kind: f.kind, Place: place, Host: printable(host), Err: f}
+	return &verify.FetchError{Kind: f.kind, Place: place, Host: printable(host), Size: f.size, Err: f}
 }

@@ -3,6 +3,9 @@ package registry_test
 import (
 	"fmt"
 	"net/netip"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/pratique-dev/pratique/internal/registry"
 )
@@ -57,4 +60,31 @@ registries:
 	_, err = registry.ParseRegistries([]byte(`registries: [{prefix: contoso.azurecr.io.evil.example, auth: {acr: {}}}]`))
 	fmt.Println(err)
 	// Output: registries[0] (contoso.azurecr.io.evil.example): auth: acr: "contoso.azurecr.io.evil.example" isn't exactly such a registry: want NAME.azurecr.io, NAME.azurecr.cn or NAME.azurecr.us; for another give a Secret (auth: {secretRef: ...})
+}
+
+func ExampleClient_Writer() {
+	client, err := registry.New(registry.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.CloseIdleConnections()
+	repo, err := name.NewRepository("registry.example.com/team/app")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	writer, err := client.Writer(registry.Credentials{}, repo)
+	fmt.Println(writer, err)
+	// Output: [writer to registry.example.com/team/app] <nil>
+}
+
+func ExampleBundle() {
+	created := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	artifact := registry.Bundle([]byte(`{}`), "https://pratique.dev/attestation/approval/v1", created)
+	fmt.Println(artifact.Type)
+	fmt.Println(artifact.Annotations["org.opencontainers.image.created"])
+	// Output:
+	// application/vnd.dev.sigstore.bundle.v0.3+json
+	// 2026-11-22T10:00:00Z
 }

@@ -16,11 +16,12 @@ import (
 const maxAnnotations = maxListing / verify.MaxVerified
 
 // Fetch reads one paper that List named: the layer itself for the legacy kinds; for a referrer its manifest, which has
-// to say that it is about this image, and the one layer in it. It implements verify.Fetcher.
-func (a *Access) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
+// to say that it is about this image, and the one layer in it. A layer of more than most bytes by its descriptor isn't
+// asked for. It implements verify.Fetcher.
+func (a *Access) Fetch(ctx context.Context, image name.Digest, p verify.Paper, most int64) (verify.Candidate, error) {
 	var c verify.Candidate
 	err := a.client.guard.run(func() (err error) {
-		c, err = a.fetch(ctx, image, p)
+		c, err = a.fetch(ctx, image, p, min(most, verify.MaxPaper))
 		return err
 	})
 	if err != nil {
@@ -29,7 +30,7 @@ func (a *Access) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (
 	return c, nil
 }
 
-func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
+func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper, most int64) (verify.Candidate, error) {
 	subject, err := target(image)
 	if err != nil {
 		return verify.Candidate{}, err
@@ -40,6 +41,8 @@ func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper) (
 	layer := descriptor{Digest: p.Digest, Size: p.Size}
 	switch p.Kind {
 	case verify.LegacySignature, verify.LegacyAttestation:
+	case verify.Unsigned:
+		return verify.Candidate{}, refuse(verify.Malformed, "nobody signed it, so it isn't read")
 	case verify.Referrer:
 		if p, layer, err = a.unwrap(ctx, image.Repository, subject, p); err != nil {
 			return verify.Candidate{}, err
@@ -47,7 +50,7 @@ func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper) (
 	default:
 		return verify.Candidate{}, refuse(verify.Malformed, "a paper of unknown kind %d", p.Kind)
 	}
-	payload, err := a.blob(ctx, image.Repository, layer)
+	payload, err := a.blob(ctx, image.Repository, layer, most)
 	if err != nil {
 		return verify.Candidate{}, err
 	}
@@ -102,13 +105,15 @@ func (a *Access) referrer(ctx context.Context, repo name.Repository, p verify.Pa
 	return a.manifest(ctx, repo, p.Digest, size, false)
 }
 
-// blob reads a blob whole and checks its size and its hash.
-func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor) ([]byte, error) {
+// blob reads a blob of at most so many bytes whole and checks its size and its hash.
+func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor, most int64) ([]byte, error) {
 	if d.Size < 0 {
 		return nil, refuse(verify.Malformed, "a descriptor with a negative size")
 	}
-	if d.Size > MaxPayload {
-		return nil, refuse(verify.TooLarge, "a paper of %d bytes is over the bound of %d", d.Size, MaxPayload)
+	if d.Size > most {
+		f := refuse(verify.TooLarge, "a paper of %d bytes is over the bound of %d", d.Size, most)
+		f.size = d.Size
+		return nil, f
 	}
 	key := a.key(repo, d.Digest)
 	if held, ok := a.client.contents.get(key); ok {
@@ -117,12 +122,12 @@ func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor) (
 		}
 		return slices.Clone(held.body), nil
 	}
-	got, err := a.ask(ctx, repo, question{kind: KindBlob, path: "blobs/" + d.Digest.String(), size: d.Size, limit: MaxPayload})
+	got, err := a.ask(ctx, repo, question{kind: KindBlob, path: "blobs/" + d.Digest.String(), size: d.Size, limit: verify.MaxPaper})
 	if err != nil {
 		return nil, err
 	}
-	if have := hashOf(got.body); have != d.Digest {
-		return nil, wrongDigest(d.Digest, have)
+	if got.digest != d.Digest {
+		return nil, wrongDigest(d.Digest, got.digest)
 	}
 	a.client.contents.put(key, content{body: got.body, readAt: a.client.now()})
 	return got.body, nil

@@ -48,7 +48,7 @@ func TestRow41_ContentIsWhatItsDigestSays(t *testing.T) {
 				a := testClient(t, Options{}, reg).With(Credentials{})
 				if tc.place == verify.PlaceManifest {
 					rule := reg.On(tc.match, evilregistry.FlipByte(at))
-					_, err := a.List(within(t, admission), image)
+					_, err := a.List(within(t, admission), image, nil)
 					wantKind(t, err, verify.Malformed)
 					if rule.Hits() != 1 {
 						t.Errorf("asked %d times: other content doesn't get better by asking again", rule.Hits())
@@ -57,7 +57,7 @@ func TestRow41_ContentIsWhatItsDigestSays(t *testing.T) {
 				}
 				p := one(t, list(t, a, image), tc.place)
 				rule := reg.On(tc.match, evilregistry.FlipByte(at))
-				_, err := a.Fetch(within(t, admission), image, p)
+				_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 				if fe := wantKind(t, err, verify.Malformed); fe.Place != tc.place {
 					t.Errorf("place %s, want %s", fe.Place, tc.place)
 				}
@@ -65,7 +65,7 @@ func TestRow41_ContentIsWhatItsDigestSays(t *testing.T) {
 					t.Errorf("asked %d times", rule.Hits())
 				}
 				rule.Remove()
-				if _, err := a.Fetch(within(t, admission), image, p); err != nil {
+				if _, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper); err != nil {
 					t.Errorf("the lie was kept: %v", err)
 				}
 			})
@@ -90,7 +90,7 @@ func TestRow41_ContentIsAsLongAsItsDescriptorSays(t *testing.T) {
 							evilregistry.Func(unannounced(reg)))
 						defer rule.Remove()
 					}
-					_, err := a.Fetch(within(t, admission), image, p)
+					_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 					wantKind(t, err, verify.Malformed)
 				})
 			}
@@ -124,32 +124,43 @@ func TestRow50_PapersLargerThanTheBound(t *testing.T) {
 	a := testClient(t, Options{}, reg).With(Credentials{})
 	l := list(t, a, image)
 
-	t.Run("a layer said to be over 1 MiB isn't asked for", func(t *testing.T) {
-		reg.Reset()
-		p := one(t, l, verify.PlaceSignatures)
-		p.Size = 1<<20 + 1
-		_, err := a.Fetch(within(t, admission), image, p)
-		wantKind(t, err, verify.TooLarge)
-		if reg.Count(0) != 0 {
-			t.Error("it was asked for")
-		}
-	})
+	const most = 1 << 20
+	for name, most := range map[string]int64{"what was asked for": most, "the bound of all papers": 1 << 40} {
+		t.Run("a layer said to be over "+name+" isn't asked for", func(t *testing.T) {
+			reg.Reset()
+			p := one(t, l, verify.PlaceSignatures)
+			p.Size = min(most, verify.MaxPaper) + 1
+			_, err := a.Fetch(within(t, admission), image, p, most)
+			if fe := wantKind(t, err, verify.TooLarge); fe.Size != p.Size {
+				t.Errorf("its size is said to be %d, want %d", fe.Size, p.Size)
+			}
+			if reg.Count(0) != 0 {
+				t.Error("it was asked for")
+			}
+		})
+	}
 	t.Run("a referrer's manifest said to be over 4 MiB isn't asked for", func(t *testing.T) {
 		reg.Reset()
 		p := one(t, l, verify.PlaceReferrers)
 		p.Size = MaxManifest + 1
-		_, err := a.Fetch(within(t, admission), image, p)
+		_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 		wantKind(t, err, verify.TooLarge)
 		if reg.Count(0) != 0 {
 			t.Error("it was asked for")
 		}
 	})
-	t.Run("a bundle over 1 MiB", func(t *testing.T) {
+	t.Run("a bundle over 1 MiB, where no more is wanted", func(t *testing.T) {
 		digest := hashOf([]byte("big"))
 		body := fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[{"digest":%q,"size":%d}],"subject":{"digest":%q,"size":1}}`,
-			someConfig, digest, MaxPayload+1, image.DigestStr())
-		_, err := a.Fetch(within(t, admission), image, plantReferrer(t, reg, body))
-		wantKind(t, err, verify.TooLarge)
+			someConfig, digest, most+1, image.DigestStr())
+		reg.Reset()
+		_, err := a.Fetch(within(t, admission), image, plantReferrer(t, reg, body), most)
+		if fe := wantKind(t, err, verify.TooLarge); fe.Size != most+1 {
+			t.Errorf("its size is said to be %d", fe.Size)
+		}
+		if reg.Count(evilregistry.Blob) != 0 {
+			t.Error("it was asked for")
+		}
 	})
 }
 
@@ -170,9 +181,9 @@ func TestRow50_EndlessManifestsInBoundedMemory(t *testing.T) { // not parallel: 
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 	wantKind(t, err, verify.TooLarge)
-	_, err = a.Fetch(within(t, admission), image, p)
+	_, err = a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 	wantKind(t, err, verify.Malformed)
 	runtime.ReadMemStats(&after)
 	if rule.Hits() < 2 {
@@ -205,11 +216,11 @@ func TestRow75_AReferrerOfAnotherImage(t *testing.T) {
 	reg.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.ReferrersCount(1, evilregistry.Junk{Good: []v1.Descriptor{bundle.Descriptor}}))
 	a := testClient(t, Options{}, reg).With(Credentials{})
 	p := one(t, list(t, a, image), verify.PlaceReferrers)
-	_, err := a.Fetch(within(t, admission), image, p)
+	_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 	if fe := wantKind(t, err, verify.Malformed); !strings.Contains(fe.Error(), "its subject is another digest") {
 		t.Errorf("got %v", fe)
 	}
-	if _, err := a.Fetch(within(t, admission), other, p); err != nil {
+	if _, err := a.Fetch(within(t, admission), other, p, verify.MaxPaper); err != nil {
 		t.Errorf("for its own subject: %v", err)
 	}
 }
@@ -230,7 +241,7 @@ func TestReferrersThatAreNoPapers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := a.Fetch(within(t, admission), image, plantReferrer(t, reg, tc.body))
+			_, err := a.Fetch(within(t, admission), image, plantReferrer(t, reg, tc.body), verify.MaxPaper)
 			if fe := wantKind(t, err, verify.Malformed); !strings.Contains(fe.Error(), tc.want) {
 				t.Errorf("got %v, want something of %q", fe, tc.want)
 			}
@@ -240,7 +251,7 @@ func TestReferrersThatAreNoPapers(t *testing.T) {
 		t.Parallel()
 		body := `{"schemaVersion":2,"manifests":[]` + subject + `}`
 		reg.Plant(t, "app", ociIndex, []byte(body))
-		_, err := a.Fetch(within(t, admission), image, verify.Paper{Kind: verify.Referrer, Digest: hashOf([]byte(body)), Size: int64(len(body))})
+		_, err := a.Fetch(within(t, admission), image, verify.Paper{Kind: verify.Referrer, Digest: hashOf([]byte(body)), Size: int64(len(body))}, verify.MaxPaper)
 		wantKind(t, err, verify.Malformed)
 	})
 }
@@ -256,7 +267,7 @@ func TestAReferrerIsDescribedByItsManifest(t *testing.T) {
 		"layers":[{"mediaType":"application/layer","digest":%q,"size":%d}],"subject":{"digest":%q,"size":1},"annotations":{"k":"real","m":"1"}}`,
 		someConfig, digest, len(payload), image.DigestStr()))
 	p.ArtifactType, p.Annotations = "application/hint", map[string]string{"k": "hint", "l": "2"}
-	c, err := testClient(t, Options{}, reg).With(Credentials{}).Fetch(within(t, admission), image, p)
+	c, err := testClient(t, Options{}, reg).With(Credentials{}).Fetch(within(t, admission), image, p, verify.MaxPaper)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +291,7 @@ func TestRow45_LayersAreNeverReadFromTheirURLs(t *testing.T) {
 	layer := fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","digest":%q,"size":2%s}`, hashOf(payload), urls)
 	p := plantReferrer(t, reg, fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s],"subject":{"digest":%q,"size":1}}`,
 		someConfig, layer, image.DigestStr()))
-	_, err := testClient(t, Options{}, reg, canary).With(Credentials{}).Fetch(within(t, admission), image, p)
+	_, err := testClient(t, Options{}, reg, canary).With(Credentials{}).Fetch(within(t, admission), image, p, verify.MaxPaper)
 	wantKind(t, err, verify.NotFound)
 	if canary.Count(0) != 0 {
 		t.Error("the URL in the layer was asked")
@@ -297,17 +308,17 @@ func TestRow37_OtherDigestsThanSHA256(t *testing.T) {
 		images["parsed"] = parsed
 	}
 	for what, image := range images {
-		_, err := a.List(within(t, admission), image)
+		_, err := a.List(within(t, admission), image, nil)
 		if fe := wantKind(t, err, verify.Malformed); !strings.Contains(fe.Error(), "sha256") {
 			t.Errorf("%s: %v", what, fe)
 		}
-		_, err = a.Fetch(within(t, admission), image, verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)})
+		_, err = a.Fetch(within(t, admission), image, verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)}, verify.MaxPaper)
 		wantKind(t, err, verify.Malformed)
 	}
 	good := reg.Repo("app").Digest(someHash)
-	_, err := a.Fetch(within(t, admission), good, verify.Paper{Kind: verify.LegacySignature})
+	_, err := a.Fetch(within(t, admission), good, verify.Paper{Kind: verify.LegacySignature}, verify.MaxPaper)
 	wantKind(t, err, verify.Malformed)
-	_, err = a.Fetch(within(t, admission), good, verify.Paper{Digest: hashOf(nil)})
+	_, err = a.Fetch(within(t, admission), good, verify.Paper{Digest: hashOf(nil)}, verify.MaxPaper)
 	wantKind(t, err, verify.Malformed) // the zero Kind
 	if reg.Count(0) != 0 {
 		t.Error("the registry was asked")
@@ -400,7 +411,7 @@ func TestAnnotationsOfAReferrerAreBounded(t *testing.T) {
 	for size, refused := range map[int]bool{maxAnnotations - 100: false, maxAnnotations: true} {
 		_, err := a.Fetch(within(t, admission), image, plantReferrer(t, reg, fmt.Sprintf(`{"schemaVersion":2,"config":%s,
 			"layers":[{"digest":%q,"size":%d}],"subject":{"digest":%q,"size":1},"annotations":{"k":%q}}`,
-			someConfig, digest, len(payload), image.DigestStr(), strings.Repeat("x", size))))
+			someConfig, digest, len(payload), image.DigestStr(), strings.Repeat("x", size))), verify.MaxPaper)
 		if !refused && err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}

@@ -89,12 +89,12 @@ func TestTheInstallsCredentialOpensItsPrefix(t *testing.T) {
 				if err != nil || digest.DigestStr() != image.DigestStr() {
 					t.Fatalf("%v, %v", digest, err)
 				}
-				l, err := r.List(within(t, admission), digest)
+				l, err := r.List(within(t, admission), digest, nil)
 				if err != nil || len(l.Papers) != 3 || len(l.Unanswered) != 0 {
 					t.Fatalf("%+v, %v", l, err)
 				}
 				for _, p := range l.Papers {
-					if _, err := r.Fetch(within(t, admission), digest, p); err != nil {
+					if _, err := r.Fetch(within(t, admission), digest, p, verify.MaxPaper); err != nil {
 						t.Error(err)
 					}
 				}
@@ -122,7 +122,7 @@ func TestRow57_TheInstallsCredentialIsNotSentToLookAlikes(t *testing.T) {
 		if r.Access() != (verify.Access{}) {
 			t.Errorf("%s isn't read anonymously", repo)
 		}
-		_, err := r.List(within(t, admission), mustDigest(t, repo+"@"+image.DigestStr()))
+		_, err := r.List(within(t, admission), mustDigest(t, repo+"@"+image.DigestStr()), nil)
 		wantKind(t, err, verify.Unauthorized)
 	}
 	if reg.Count(0) == 0 {
@@ -155,7 +155,7 @@ func TestRow59_AnImageThatNobodyWasGivenAccessToIsUnauthorized(t *testing.T) {
 	there, missing := mustDigest(t, "reg.example.com/private/app@"+image.DigestStr()), mustDigest(t, "reg.example.com/private/none@"+someHash)
 	said := map[string]bool{}
 	for _, d := range []name.Digest{there, missing} {
-		_, err := mustOpen(t, c, Credentials{}, d.Repository.Name()).List(within(t, admission), d)
+		_, err := mustOpen(t, c, Credentials{}, d.Repository.Name()).List(within(t, admission), d, nil)
 		said[wantKind(t, err, verify.Unauthorized).Error()] = true
 	}
 	if len(said) != 1 {
@@ -163,7 +163,7 @@ func TestRow59_AnImageThatNobodyWasGivenAccessToIsUnauthorized(t *testing.T) {
 	}
 	unseen(t, reg)
 	// With the Pod's own secret the same image is read.
-	if _, err := mustOpen(t, c, credentialsFor(t, "reg.example.com", "pod", "p"), there.Repository.Name()).List(within(t, admission), there); err != nil {
+	if _, err := mustOpen(t, c, credentialsFor(t, "reg.example.com", "pod", "p"), there.Repository.Name()).List(within(t, admission), there, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -205,7 +205,7 @@ func TestThePodsOwnCredentialsComeFirst(t *testing.T) {
 			if tc.pod != "" {
 				creds = credentialsFor(t, acr, "pod", tc.pod)
 			}
-			_, err := mustOpen(t, c, creds, acr+"/app").List(within(t, admission), mustDigest(t, acr+"/app@"+image.DigestStr()))
+			_, err := mustOpen(t, c, creds, acr+"/app").List(within(t, admission), mustDigest(t, acr+"/app@"+image.DigestStr()), nil)
 			if tc.refused {
 				wantKind(t, err, verify.Unavailable)
 			} else if err != nil {

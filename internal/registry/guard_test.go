@@ -158,7 +158,7 @@ func TestIPv4AddressesWrittenAsIPv6AreJudged(t *testing.T) {
 		"[::ffff:127.0.0.1]:" + port: "loopback", "[::ffff:169.254.169.254]": "metadata", "[::ffff:10.96.0.1]": "Service range",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		_, err := c.With(Credentials{}).List(ctx, mustDigest(t, host+"/app@"+someHash))
+		_, err := c.With(Credentials{}).List(ctx, mustDigest(t, host+"/app@"+someHash), nil)
 		cancel()
 		if fe := wantKind(t, err, verify.Forbidden); !strings.Contains(fe.Error(), want) {
 			t.Errorf("%s: %v", host, fe)

@@ -43,6 +43,7 @@ func testClient(t *testing.T, o Options, regs ...*evilregistry.Registry) *Client
 		t.Fatal(err)
 	}
 	c.retrier.sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	c.grace = 3 * time.Second // for machines that are busy
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
@@ -69,6 +70,7 @@ func namedClient(t *testing.T, o Options, named map[string]*evilregistry.Registr
 		t.Fatal(err)
 	}
 	c.retrier.sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	c.grace = 3 * time.Second // for machines that are busy
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
@@ -167,7 +169,7 @@ func unanswered(l verify.Listing, place verify.Place) *verify.FetchError {
 // list lists, and fails the test if it can't.
 func list(t *testing.T, a *Access, image name.Digest) verify.Listing {
 	t.Helper()
-	l, err := a.List(within(t, admission), image)
+	l, err := a.List(within(t, admission), image, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +181,7 @@ func fetchAll(t *testing.T, a *Access, image name.Digest, all []verify.Paper) []
 	t.Helper()
 	var out []verify.Candidate
 	for _, p := range all {
-		c, err := a.Fetch(within(t, admission), image, p)
+		c, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 		if err != nil {
 			t.Fatalf("%s %s: %v", p.Place, p.Digest, err)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
 // Bounds over all that runs at once. Which of them a registry is held to depends on its standing: see standing.go.
@@ -26,6 +28,15 @@ const (
 	// that whoever fills the shares doesn't stop them. All requests together take 32 MiB so.
 	smallBody = 64 << 10
 
+	// maxLarge is what reading the largest paper takes, in bytes: see largeCost. Papers over largeBody have pools of their
+	// own, so that however many of them come, and however slowly, there is the room above for the small ones.
+	maxLarge = (verify.MaxPaper+1)/4*5 + 5
+	// maxLargeBytes is for those of all registries: three of the largest, or a dozen of usual size.
+	maxLargeBytes = 3 * maxLarge
+	// maxUnnamedLargeBytes is for those of all the registries that the install's list doesn't name, which leaves those that
+	// it does room for one of the largest. One registry, one site and all that aren't proven may each have one of the largest.
+	maxUnnamedLargeBytes = 2 * maxLarge
+
 	// maxUnnamedRequests and maxUnnamedBytes are for all the registries that the install's list doesn't name: an eighth
 	// is left to those that it does, whatever anyone's images do. It is a full registry's share.
 	maxUnnamedRequests = maxRequests / 8 * 7
@@ -44,13 +55,13 @@ const (
 	maxDoubtedSiteBytes = maxHostBytes / 2
 )
 
-// share is an amount of requests and of bytes that some have together.
+// share is an amount of requests, of bytes, and of bytes of large bodies, that some have together.
 type share struct {
-	requests, bytes *semaphore.Weighted
+	requests, bytes, large *semaphore.Weighted
 }
 
-func newShare(requests, bytes int64) *share {
-	return &share{semaphore.NewWeighted(requests), semaphore.NewWeighted(bytes)}
+func newShare(requests, bytes, large int64) *share {
+	return &share{semaphore.NewWeighted(requests), semaphore.NewWeighted(bytes), semaphore.NewWeighted(large)}
 }
 
 // limits share out requests and memory among registries.
@@ -61,6 +72,7 @@ type limits struct {
 
 	mu     sync.Mutex
 	kept   map[shareKey]*keptShare
+	large  map[string]int              // large bodies that are being read, by host
 	credit *simplelru.LRU[string, int] // whole answers of late, of those that gave any; see note
 }
 
@@ -91,9 +103,9 @@ func newLimits(named func(host string) bool) *limits {
 		named = func(string) bool { return false }
 	}
 	l := &limits{
-		all: newShare(maxRequests, maxBytes), unnamed: newShare(maxUnnamedRequests, maxUnnamedBytes),
-		doubted: newShare(maxDoubtedRequests, maxDoubtedBytes),
-		named:   named, now: time.Now, kept: map[shareKey]*keptShare{},
+		all: newShare(maxRequests, maxBytes, maxLargeBytes), unnamed: newShare(maxUnnamedRequests, maxUnnamedBytes, maxUnnamedLargeBytes),
+		doubted: newShare(maxDoubtedRequests, maxDoubtedBytes, maxLarge),
+		named:   named, now: time.Now, kept: map[shareKey]*keptShare{}, large: map[string]int{},
 	}
 	l.credit, _ = simplelru.NewLRU[string, int](maxStandings, nil) // fails only for a size of 0
 	return l
@@ -108,11 +120,11 @@ func (l *limits) use(key shareKey) *keptShare {
 		k = &keptShare{}
 		switch key.kind {
 		case hostShare:
-			k.share, k.proven = newShare(maxHostRequests, maxHostBytes), make(chan struct{})
+			k.share, k.proven = newShare(maxHostRequests, maxHostBytes, maxLarge), make(chan struct{})
 		case siteShare:
-			k.share = newShare(maxSiteRequests, maxSiteBytes)
+			k.share = newShare(maxSiteRequests, maxSiteBytes, maxLarge)
 		case doubtedSiteShare:
-			k.share = newShare(maxDoubtedSiteRequests, maxDoubtedSiteBytes)
+			k.share = newShare(maxDoubtedSiteRequests, maxDoubtedSiteBytes, maxLarge)
 		}
 		l.kept[key] = k
 	}
@@ -134,7 +146,7 @@ type seat struct {
 	limits *limits
 	host   string
 	since  time.Time
-	waited time.Duration // of that, for memory
+	waited time.Duration // of that, for memory, and for large bodies as long as they came at a good rate
 	used   []shareKey
 	slots  []*share
 	// narrow is the share of bytes of the registry, or of the site that isn't proven; wide are those beyond it.
@@ -242,59 +254,4 @@ func (s *seat) release() {
 func (s *seat) leave(err error) {
 	s.limits.note(s.host, err, s.limits.now().Sub(s.since)-s.waited)
 	s.release()
-}
-
-// reservation is the memory of one body that is being read. It grows as bytes come: for what is merely announced, or
-// might come, nothing is held but of the registry's own share.
-type reservation struct {
-	seat *seat
-	most int64 // that it may grow to
-	held int64 // of the wide shares; if more than 0, most is held of the narrow one
-}
-
-// reserve makes a reservation for a body, of most bytes in the end. The caller calls free when the body is read.
-func (s *seat) reserve(most int64) *reservation { return &reservation{seat: s, most: most} }
-
-// grow waits until a body may be of n bytes. A body that is no longer small first takes all it may need of its
-// registry's share: were the share taken step by step, many bodies of one registry could wait for each other. Those of
-// many registries can, once they have sent us their full shares, and as many of those as fill a wider one; then it ends
-// with the first caller's deadline.
-func (r *reservation) grow(ctx context.Context, n int64) error {
-	if n <= smallBody || n <= r.held {
-		return nil
-	}
-	start := r.seat.limits.now()
-	defer func() { r.seat.waited += r.seat.limits.now().Sub(start) }()
-	if r.held == 0 {
-		if err := r.seat.narrow.bytes.Acquire(ctx, r.most); err != nil {
-			return failureOf(err)
-		}
-	}
-	for i, each := range r.seat.wide {
-		err := each.bytes.Acquire(ctx, n-r.held)
-		if err == nil {
-			continue
-		}
-		for _, taken := range r.seat.wide[:i] {
-			taken.bytes.Release(n - r.held)
-		}
-		if r.held == 0 {
-			r.seat.narrow.bytes.Release(r.most)
-		}
-		return failureOf(err)
-	}
-	r.held = n
-	return nil
-}
-
-// free gives everything back.
-func (r *reservation) free() {
-	if r.held == 0 {
-		return
-	}
-	for _, each := range r.seat.wide {
-		each.bytes.Release(r.held)
-	}
-	r.seat.narrow.bytes.Release(r.most)
-	r.held = 0
 }

@@ -63,14 +63,20 @@ func wantAllFree(t *testing.T, l *limits) {
 	if len(l.kept) != 0 {
 		t.Errorf("shares of %d registries and sites are held", len(l.kept))
 	}
+	if len(l.large) != 0 {
+		t.Errorf("large bodies of %d registries are being read", len(l.large))
+	}
 	for what, s := range map[string]struct {
 		*share
-		requests, bytes int64
+		requests, bytes, large int64
 	}{
-		"of all":     {l.all, maxRequests, maxBytes},
-		"of unnamed": {l.unnamed, maxUnnamedRequests, maxUnnamedBytes},
-		"of doubted": {l.doubted, maxDoubtedRequests, maxDoubtedBytes},
+		"of all":     {l.all, maxRequests, maxBytes, maxLargeBytes},
+		"of unnamed": {l.unnamed, maxUnnamedRequests, maxUnnamedBytes, maxUnnamedLargeBytes},
+		"of doubted": {l.doubted, maxDoubtedRequests, maxDoubtedBytes, maxLarge},
 	} {
+		if !s.share.large.TryAcquire(s.large) {
+			t.Error("bytes of large bodies are held ", what)
+		}
 		if !s.share.requests.TryAcquire(s.requests) {
 			t.Error("requests are held ", what)
 		}
@@ -86,7 +92,7 @@ func TestLimitsReserveWhatABodyGrowsTo(t *testing.T) {
 	var ends []func()
 	begin := func(host string) *reservation {
 		s := mustEnter(t, l, host)
-		r := s.reserve(MaxManifest + 1)
+		r := s.reserve(MaxManifest+1, false)
 		ends = append(ends, func() { r.free(); s.leave(nil) })
 		return r
 	}
@@ -184,7 +190,7 @@ func TestRowR02_AnswersWithoutALengthDontStopOtherRegistries(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 2 * maxHostRequests {
 				ref := mustDigest(t, fmt.Sprintf("%s/app@sha256:%064x", hosts[i%2], i))
-				wg.Go(func() { _, _ = c.With(Credentials{}).List(ctx, ref) })
+				wg.Go(func() { _, _ = c.With(Credentials{}).List(ctx, ref, nil) })
 			}
 			time.Sleep(300 * time.Millisecond)
 			if most := int64(maxBytes - 2*maxHostRequests*2*smallBody); !c.limits.all.bytes.TryAcquire(most) {
@@ -194,7 +200,7 @@ func TestRowR02_AnswersWithoutALengthDontStopOtherRegistries(t *testing.T) {
 			}
 			quick, stop := context.WithTimeout(t.Context(), 2*time.Second)
 			defer stop()
-			if l, err := c.With(Credentials{}).List(quick, image); err != nil || len(l.Unanswered) != 0 {
+			if l, err := c.With(Credentials{}).List(quick, image, nil); err != nil || len(l.Unanswered) != 0 {
 				t.Errorf("another registry, while 2 dribble: %v, unanswered %v", err, l.Unanswered)
 			}
 			cancel()

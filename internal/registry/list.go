@@ -19,10 +19,13 @@ const maxListing = MaxManifest
 // search is one place where papers are sought.
 type search struct {
 	place verify.Place
-	look  func(ctx context.Context, repo name.Repository, image v1.Hash) ([]verify.Paper, error)
+	look  looking
 }
 
-// searches are all the places, in the order in which what they say of one paper counts.
+// looking names the papers that are in one place.
+type looking func(ctx context.Context, repo name.Repository, image v1.Hash) ([]verify.Paper, error)
+
+// searches are all the places of papers that somebody signed, in the order in which what they say of one paper counts.
 func (a *Access) searches() []search {
 	return []search{
 		{verify.PlaceSignatures, a.signatures},
@@ -37,15 +40,15 @@ func (a *Access) searches() []search {
 //
 // A place that answers "not there" was answered. A registry that has no referrers API says so with 404, 400, 405 or
 // 406, with a redirect to somewhere else, or by answering with something that is no index.
-func (a *Access) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
+func (a *Access) List(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
 	if !a.settled(image.Repository) { // ask the rest with the credential that opens the image
 		if err := a.Present(ctx, image); err != nil {
 			return verify.Listing{}, err
 		}
 	}
 	return sideBySide(ctx, a.client.guard, image,
-		func(ctx context.Context) (verify.Listing, error) { return a.below(ctx, image) },
-		func(ctx context.Context) (verify.Listing, error) { return a.seek(ctx, image) })
+		func(ctx context.Context) (verify.Listing, error) { return a.below(ctx, image, types) },
+		func(ctx context.Context) (verify.Listing, error) { return a.seek(ctx, image, types) })
 }
 
 // part is one part of a listing.
@@ -74,12 +77,12 @@ func sideBySide(ctx context.Context, guard panicGuard, image name.Digest, below,
 	if errs[1] != nil {
 		return verify.Listing{}, fetchError("", image.RegistryStr(), errs[1])
 	}
-	listing.Papers, listing.Unanswered = papers.Papers, papers.Unanswered
+	listing.Papers, listing.Unanswered = withUnsigned(papers.Papers, listing.Papers), papers.Unanswered
 	return listing, nil
 }
 
 // below implements view.
-func (a *Access) below(ctx context.Context, image name.Digest) (listing verify.Listing, _ error) {
+func (a *Access) below(ctx context.Context, image name.Digest, types []string) (listing verify.Listing, _ error) {
 	digest, err := target(image)
 	if err == nil {
 		err = a.client.guard.run(func() error {
@@ -88,7 +91,11 @@ func (a *Access) below(ctx context.Context, image name.Digest) (listing verify.L
 				return err
 			}
 			listing.Index = true
-			listing.Children, err = a.children(ctx, image.Repository, digest, d)
+			var w walk
+			if w, err = a.children(ctx, image.Repository, digest, d); err == nil && verify.SeeksSBOM(types) {
+				listing.Papers = w.beside
+			}
+			listing.Children = w.found
 			return err
 		})
 	}
@@ -99,14 +106,19 @@ func (a *Access) below(ctx context.Context, image name.Digest) (listing verify.L
 }
 
 // seek implements view. Only what is over a bound is an error.
-func (a *Access) seek(ctx context.Context, image name.Digest) (verify.Listing, error) {
+func (a *Access) seek(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
 	host := image.RegistryStr()
 	digest, err := target(image)
 	if err != nil {
 		return verify.Listing{}, fetchError("", host, err)
 	}
+	unsigned := func() []verify.Paper { return nil }
+	if verify.SeeksSBOM(types) {
+		unsigned = a.beside(ctx, image.Repository, digest)
+	}
 	var listing verify.Listing
 	found, errs := a.searchAll(ctx, image.Repository, digest)
+	told := unsigned()
 	for i, s := range a.searches() {
 		if errs[i] == nil {
 			continue
@@ -123,6 +135,7 @@ func (a *Access) seek(ctx context.Context, image name.Digest) (verify.Listing, e
 	if err := checkListing(listing.Papers); err != nil {
 		return verify.Listing{}, fetchError("", host, err)
 	}
+	listing.Papers = withUnsigned(listing.Papers, told)
 	return listing, nil
 }
 
@@ -224,7 +237,7 @@ func (a *Access) attached(ctx context.Context, repo name.Repository, tag string)
 		return nil, v1.Hash{}, err
 	}
 	d, err := parseDocument(got.body, mediaType)
-	return d, hashOf(got.body), err
+	return d, got.digest, err
 }
 
 // tagOf returns the tag that a digest is turned into: sha256-<hex>.

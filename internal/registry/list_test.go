@@ -75,7 +75,7 @@ func TestListOfAnImageThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	reg := evilregistry.New(t)
 	image := reg.Repo("app").Digest(someHash)
-	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 	if fe := wantKind(t, err, verify.NotFound); fe.Place != verify.PlaceManifest || !fe.Answer() {
 		t.Errorf("got %+v", fe)
 	}
@@ -308,7 +308,7 @@ func TestRow46_MorePapersThanTheBoundAreRefusedInBoundedTime(t *testing.T) {
 			reg := evilregistry.New(t)
 			image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
 			reg.On(evilregistry.Match{Kind: evilregistry.Referrers}, tc.fault)
-			l, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+			l, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 			if tc.want == verify.Unavailable {
 				if err != nil || len(l.Papers) != verify.MaxListed {
 					t.Fatalf("got %d papers and %v", len(l.Papers), err)
@@ -333,7 +333,7 @@ func TestRow49_TooManySignaturesInOneManifest(t *testing.T) {
 	}
 	body := `{"schemaVersion":2,"config":` + someConfig + `,"layers":[` + strings.Join(layers, ",") + `]}`
 	reg.Plant(t, "app", ociManifest, []byte(body), strings.Replace(image.DigestStr(), ":", "-", 1)+".sig")
-	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 	wantKind(t, err, verify.TooMany)
 }
 
@@ -342,7 +342,7 @@ func TestTheBoundOnPapersCountsOverAllPlaces(t *testing.T) {
 	reg := evilregistry.New(t)
 	image := signed(t, reg, "app:v1") // two legacy papers beside the referrers
 	reg.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.ReferrersCount(verify.MaxListed-1, evilregistry.Junk{}))
-	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+	_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 	wantKind(t, err, verify.TooMany)
 }
 
@@ -412,7 +412,7 @@ func TestListEndsWithTheCallersTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	l, err := testClient(t, Options{}, reg).With(Credentials{}).List(ctx, image)
+	l, err := testClient(t, Options{}, reg).With(Credentials{}).List(ctx, image, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -475,7 +475,7 @@ func TestAPanicDuringALoginBecomesAnError(t *testing.T) {
 			reg.ClearFaults()
 			reg.On(evilregistry.Match{Kind: evilregistry.Token}, evilregistry.CloseConnection())
 		}
-		_, err := c.With(Credentials{}).List(within(t, admission), image)
+		_, err := c.With(Credentials{}).List(within(t, admission), image, nil)
 		wantKind(t, err, verify.Unavailable)
 		if reports.Load() == 0 {
 			t.Errorf("%s: the panic wasn't reported", kind)
@@ -528,7 +528,7 @@ func TestWhatListsSayIsBoundedOverAllPagesAndPlaces(t *testing.T) {
 		for _, suffix := range []string{".sig", ".att"} {
 			reg.Plant(t, "app", ociManifest, []byte(layer(suffix)), strings.Replace(image.DigestStr(), ":", "-", 1)+suffix)
 		}
-		_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+		_, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 		wantKind(t, err, verify.TooLarge)
 	})
 }

@@ -53,13 +53,18 @@ type mirrored struct {
 	client         *Client
 	origin, mirror *Access
 	repo, at       name.Repository // at the origin, and at the mirror
+	kept           bool            // the mirror is kept whole: papers are sought there alone
 	id             verify.Access
 }
 
-// access identifies both sets of credentials, and the mirror, with the parts' lengths before them.
+// access identifies both sets of credentials, the mirror, and whether it is kept whole, with the parts' lengths before them.
 func (m *mirrored) access(mirror location) verify.Access {
+	how := "mirror"
+	if m.kept {
+		how = "mirror alone"
+	}
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte("mirror"), []byte(mirror.String()), m.origin.id[:], m.mirror.id[:]} {
+	for _, part := range [][]byte{[]byte(how), []byte(mirror.String()), m.origin.id[:], m.mirror.id[:]} {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write(part)
 	}
@@ -71,7 +76,7 @@ func (m *mirrored) Access() verify.Access { return m.id }
 
 // Resolve implements Reader.
 func (m *mirrored) Resolve(ctx context.Context, tag name.Tag) (name.Digest, error) {
-	found, err := either(ctx, m, verify.PlaceManifest, tag.Repository, func(ctx context.Context, a *Access, repo name.Repository) (name.Digest, error) {
+	found, err := either(ctx, m, verify.PlaceManifest, tag.Repository, nil, func(ctx context.Context, a *Access, repo name.Repository) (name.Digest, error) {
 		return a.Resolve(ctx, repo.Tag(tag.TagStr()))
 	})
 	if err != nil {
@@ -95,7 +100,11 @@ func (m *mirrored) Present(ctx context.Context, image name.Digest) error {
 	ask := func(ctx context.Context, a *Access, repo name.Repository) (struct{}, error) {
 		return struct{}{}, a.Present(ctx, repo.Digest(image.DigestStr()))
 	}
-	fromMirror, fromOrigin := begin(ctx, m.mirror, m.at, ask), begin(ctx, m.origin, m.repo, ask)
+	fromMirror := begin(ctx, m.mirror, m.at, ask)
+	var fromOrigin <-chan said[struct{}]
+	if !m.kept {
+		fromOrigin = begin(ctx, m.origin, m.repo, ask)
+	}
 	for fromMirror != nil || fromOrigin != nil {
 		select {
 		case mirror := <-fromMirror:
@@ -115,37 +124,83 @@ func (m *mirrored) Present(ctx context.Context, image name.Digest) error {
 }
 
 // Fetch implements verify.Fetcher.
-func (m *mirrored) Fetch(ctx context.Context, image name.Digest, p verify.Paper) (verify.Candidate, error) {
-	return either(ctx, m, p.Place, image.Repository, func(ctx context.Context, a *Access, repo name.Repository) (verify.Candidate, error) {
-		return a.Fetch(ctx, repo.Digest(image.DigestStr()), p)
+func (m *mirrored) Fetch(ctx context.Context, image name.Digest, p verify.Paper, most int64) (verify.Candidate, error) {
+	if image.Repository.Name() != m.repo.Name() {
+		return verify.Candidate{}, fetchError(p.Place, image.RegistryStr(), m.notOpened())
+	}
+	if m.kept {
+		return m.mirror.Fetch(ctx, m.at.Digest(image.DigestStr()), p, most)
+	}
+	var comes func() bool
+	if most > largeBody { // a large paper takes longer than a mirror may keep us waiting, and is not to be held twice
+		comes = func() bool { return m.client.limits.readsLarge(m.at.RegistryStr()) }
+	}
+	return either(ctx, m, p.Place, image.Repository, comes, func(ctx context.Context, a *Access, repo name.Repository) (verify.Candidate, error) {
+		return a.Fetch(ctx, repo.Digest(image.DigestStr()), p, most)
 	})
 }
 
-// List implements verify.Fetcher. A mirror that has the image, that answered in every place and that has papers is
-// enough. A mirror of images alone has none, so else the origin is asked as well, and what both have counts. Where the
-// origin answered in every place, it doesn't matter what the mirror did: it is the origin that says what there is.
-func (m *mirrored) List(ctx context.Context, image name.Digest) (verify.Listing, error) {
-	mirror, origin := race(ctx, m, image.Repository, enough, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
-		return a.List(ctx, repo.Digest(image.DigestStr()))
+// List implements verify.Fetcher. What mirror and origin list counts together: what is newest of a kind can't be told by
+// a part. Where the origin answered in every place, it doesn't matter what the mirror did; where it did not, that is told,
+// and what the mirror has may do for what needs no more than one good paper.
+func (m *mirrored) List(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
+	if m.kept {
+		return sideBySide(ctx, m.client.guard, image,
+			func(ctx context.Context) (verify.Listing, error) { return m.below(ctx, image, types) },
+			func(ctx context.Context) (verify.Listing, error) { return m.seek(ctx, image, types) })
+	}
+	mirror, origin := together(ctx, m, image.Repository, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
+		return a.List(ctx, repo.Digest(image.DigestStr()), types)
 	})
 	return m.both(image, mirror, origin)
 }
 
 // below implements view: the image is the same bytes at both.
-func (m *mirrored) below(ctx context.Context, image name.Digest) (verify.Listing, error) {
-	return either(ctx, m, verify.PlaceManifest, image.Repository, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
-		return a.below(ctx, repo.Digest(image.DigestStr()))
+func (m *mirrored) below(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
+	return either(ctx, m, verify.PlaceManifest, image.Repository, nil, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
+		return a.below(ctx, repo.Digest(image.DigestStr()), types)
 	})
 }
 
-// enough tells whether a mirror's listing makes it needless to ask the origin.
-func enough(l verify.Listing) bool { return len(l.Papers) > 0 && len(l.Unanswered) == 0 }
+// seek implements view. It is what List is, but that nothing is asked about the image itself. A mirror that doesn't
+// answer anywhere has failed; the origin's failures are named place by place, so that nothing of it counts as gone.
+func (m *mirrored) seek(ctx context.Context, image name.Digest, types []string) (verify.Listing, error) {
+	if image.Repository.Name() != m.repo.Name() {
+		return verify.Listing{}, fetchError("", image.RegistryStr(), m.notOpened())
+	}
+	if m.kept {
+		return m.mirror.seek(ctx, m.at.Digest(image.DigestStr()), types)
+	}
+	mirror, origin := together(ctx, m, image.Repository, func(ctx context.Context, a *Access, repo name.Repository) (verify.Listing, error) {
+		l, err := a.seek(ctx, repo.Digest(image.DigestStr()), types)
+		if err == nil && len(l.Unanswered) == len(a.searches()) {
+			err = worst(l.Unanswered)
+		}
+		return l, err
+	})
+	if len(origin.value.Unanswered) > 0 {
+		origin.err = nil
+	}
+	var fe *verify.FetchError
+	if errors.As(mirror.err, &fe) { // it is all of the mirror
+		mirror.err = &verify.FetchError{Kind: fe.Kind, Place: verify.PlaceManifest, Host: fe.Host, Err: fe.Err}
+	}
+	return m.both(image, mirror, origin)
+}
+
+// worst returns the error that says least: an outage, if there is one.
+func worst(errs []*verify.FetchError) *verify.FetchError {
+	for _, e := range errs {
+		if !e.Answer() {
+			return e
+		}
+	}
+	return errs[0]
+}
 
 // both puts together what mirror and origin list.
 func (m *mirrored) both(image name.Digest, mirror, origin said[verify.Listing]) (verify.Listing, error) {
 	switch {
-	case mirror.good() && enough(mirror.value):
-		return mirror.value, nil
 	case !mirror.good() && !origin.good():
 		return verify.Listing{}, m.failed(verify.PlaceManifest, mirror.err, origin.err)
 	case !mirror.good() && len(origin.value.Unanswered) == 0:
@@ -156,7 +211,7 @@ func (m *mirrored) both(image name.Digest, mirror, origin said[verify.Listing]) 
 		return lacking(mirror.value, m.repo, origin.err), nil
 	}
 	all := origin.value // the image and what is below it are the same bytes at both
-	all.Papers = union([][]verify.Paper{mirror.value.Papers, origin.value.Papers})
+	all.Papers = union([][]verify.Paper{signedOnly(mirror.value.Papers), signedOnly(origin.value.Papers)})
 	if len(origin.value.Unanswered) > 0 {
 		all.Unanswered = slices.Concat(mirror.value.Unanswered, origin.value.Unanswered)
 	}
@@ -167,6 +222,7 @@ func (m *mirrored) both(image name.Digest, mirror, origin said[verify.Listing]) 
 	if err != nil {
 		return verify.Listing{}, fetchError("", image.RegistryStr(), err)
 	}
+	all.Papers = withUnsigned(all.Papers, unsignedOnly(slices.Concat(mirror.value.Papers, origin.value.Papers)))
 	return all, nil
 }
 
@@ -205,30 +261,16 @@ func (s said[T]) good() bool { return s.done && s.err == nil }
 // asking is a question to one repository.
 type asking[T any] func(ctx context.Context, a *Access, repo name.Repository) (T, error)
 
-// either takes the first answer that isn't an error.
-func either[T any](ctx context.Context, m *mirrored, place verify.Place, repo name.Repository, ask asking[T]) (T, error) {
-	mirror, origin := race(ctx, m, repo, nil, ask)
-	switch {
-	case mirror.good():
-		return mirror.value, nil
-	case origin.good():
-		return origin.value, nil
-	}
-	var none T
-	return none, m.failed(place, mirror.err, origin.err)
-}
-
-// race asks the mirror, and the origin once the mirror has failed, has answered with what isn't enough, or keeps us
-// waiting. With enough nil an answer of either is enough. Else only one of the mirror is, and that of the origin ends
-// the waiting for a mirror that has had its time.
-func race[T any](ctx context.Context, m *mirrored, repo name.Repository, enough func(T) bool, ask asking[T]) (mirror, origin said[T]) {
+// either takes the first answer that isn't an error: the mirror is asked, and the origin once the mirror has failed or
+// keeps us waiting. It doesn't while its answer comes, which that may tell.
+func either[T any](ctx context.Context, m *mirrored, place verify.Place, repo name.Repository, comes func() bool, ask asking[T]) (none T, _ error) {
 	if repo.Name() != m.repo.Name() {
-		err := m.notOpened()
-		return said[T]{err: err, done: true}, said[T]{err: err, done: true}
+		return none, fetchError(place, repo.RegistryStr(), m.notOpened())
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	host := m.at.RegistryStr()
+	var mirror, origin said[T]
 	fromMirror := begin(ctx, m.mirror, m.at, ask)
 	var fromOrigin <-chan said[T]
 	second := func() {
@@ -241,33 +283,68 @@ func race[T any](ctx context.Context, m *mirrored, repo name.Repository, enough 
 	}
 	patience := time.NewTimer(m.client.timeouts.Mirror)
 	defer patience.Stop()
-	for waited := false; ; {
+	for !mirror.done || !origin.done {
 		select {
 		case mirror = <-fromMirror:
 			fromMirror = nil
 			m.client.noteMirror(host, mirror.err)
-			if mirror.good() && (enough == nil || enough(mirror.value)) {
-				return mirror, origin
+			if mirror.good() {
+				return mirror.value, nil
 			}
 			second()
 		case origin = <-fromOrigin:
 			fromOrigin = nil
-			if origin.good() && enough == nil {
-				return mirror, origin
+			if origin.good() {
+				return origin.value, nil
 			}
 		case <-patience.C:
-			waited = true
-			m.client.slow.Add(host, m.client.now())
+			if !mirror.done && comes != nil && comes() {
+				patience.Reset(m.client.timeouts.Mirror)
+				continue
+			}
+			if !mirror.done {
+				m.client.slow.Add(host, m.client.now())
+			}
 			second()
 		}
-		if !mirror.done && origin.good() && waited {
-			mirror.err = refuse(verify.Unavailable, "no answer in %s", m.client.timeouts.Mirror)
-			return mirror, origin
+	}
+	return none, m.failed(place, mirror.err, origin.err)
+}
+
+// together asks mirror and origin for their listings, side by side. Once they had their time, one of them is enough: the
+// origin's whatever it says, and of the mirror one that is whole and has papers.
+func together(ctx context.Context, m *mirrored, repo name.Repository, ask asking[verify.Listing]) (mirror, origin said[verify.Listing]) {
+	if repo.Name() != m.repo.Name() {
+		err := m.notOpened()
+		return said[verify.Listing]{err: err, done: true}, said[verify.Listing]{err: err, done: true}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	fromMirror, fromOrigin := begin(ctx, m.mirror, m.at, ask), begin(ctx, m.origin, m.repo, ask)
+	patience := time.NewTimer(m.client.timeouts.Mirror)
+	defer patience.Stop()
+	late := refuse(verify.Unavailable, "no answer in %s", m.client.timeouts.Mirror)
+	for waited := false; !mirror.done || !origin.done; {
+		select {
+		case mirror = <-fromMirror:
+			m.client.noteMirror(m.at.RegistryStr(), mirror.err)
+		case origin = <-fromOrigin:
+		case <-patience.C:
+			if waited = true; !mirror.done {
+				m.client.slow.Add(m.at.RegistryStr(), m.client.now())
+			}
 		}
-		if mirror.done && origin.done {
+		switch {
+		case !waited:
+		case !mirror.done && origin.good():
+			mirror.err = late
+			return mirror, origin
+		case !origin.done && mirror.good() && len(mirror.value.Papers) > 0 && len(mirror.value.Unanswered) == 0:
+			origin.err = late
 			return mirror, origin
 		}
 	}
+	return mirror, origin
 }
 
 // begin puts a question, whose answer comes on the channel.

@@ -77,15 +77,15 @@ func TestAMirrorStandsInForItsPrefix(t *testing.T) {
 	if err != nil || got.Name() != p.image.Name() {
 		t.Fatalf("%s, %v; want the origin's name, %s", got, err, p.image)
 	}
-	l, err := r.List(within(t, admission), got)
+	l, err := r.List(within(t, admission), got, nil)
 	if err != nil || len(l.Papers) != 1 || len(l.Unanswered) != 0 {
 		t.Fatalf("%+v, %v", l, err)
 	}
-	if _, err := r.Fetch(within(t, admission), got, l.Papers[0]); err != nil {
+	if _, err := r.Fetch(within(t, admission), got, l.Papers[0], verify.MaxPaper); err != nil {
 		t.Error(err)
 	}
-	if n := p.origin.Count(0); n != 0 {
-		t.Errorf("the origin was asked %d times", n)
+	if n := p.origin.Count(evilregistry.Blob | evilregistry.ManifestByTag); n != 3 { // .sig, .att and the fallback tag
+		t.Errorf("the origin was asked %d times: %v", n, p.origin.Counts())
 	}
 	if err := r.Present(within(t, admission), got); err != nil {
 		t.Error(err)
@@ -95,7 +95,7 @@ func TestAMirrorStandsInForItsPrefix(t *testing.T) {
 			t.Errorf("%s has a mirror", repo)
 		}
 	}
-	_, err = r.List(within(t, admission), mustDigest(t, originHost+"/team/other@"+p.image.DigestStr()))
+	_, err = r.List(within(t, admission), mustDigest(t, originHost+"/team/other@"+p.image.DigestStr()), nil)
 	wantKind(t, err, verify.Forbidden)
 }
 
@@ -195,11 +195,11 @@ func TestAnOutageOfAMirrorIsNoneOfTheImage(t *testing.T) {
 			if err != nil || got.Name() != p.image.Name() {
 				t.Fatalf("%s, %v", got, err)
 			}
-			l, err := r.List(ctx, got)
+			l, err := r.List(ctx, got, nil)
 			if err != nil || len(l.Papers) != 1 {
 				t.Fatalf("%+v, %v", l, err)
 			}
-			if _, err := r.Fetch(ctx, got, l.Papers[0]); err != nil {
+			if _, err := r.Fetch(ctx, got, l.Papers[0], verify.MaxPaper); err != nil {
 				t.Error(err)
 			}
 			if err := r.Present(ctx, got); err == nil {
@@ -219,14 +219,14 @@ func TestAMirrorThatIsGone(t *testing.T) {
 	t.Parallel()
 	p := pairOf(t, Options{}, true, true)
 	p.mirror.Close()
-	l, err := p.open(t, Credentials{}).List(within(t, admission), p.image)
+	l, err := p.open(t, Credentials{}).List(within(t, admission), p.image, nil)
 	if err != nil || len(l.Unanswered) != 0 { // the origin said all there is
 		t.Fatalf("%+v, %v", l, err)
 	}
 	// Where the origin leaves something open, the mirror might have had it.
 	p.origin.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.Status(503, nil, ""))
 	p.client.contents = newContents()
-	l, err = p.open(t, Credentials{}).List(within(t, admission), p.image)
+	l, err = p.open(t, Credentials{}).List(within(t, admission), p.image, nil)
 	if err != nil || len(l.Unanswered) != 2 {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -307,11 +307,11 @@ func TestRow28_AMirrorThatServesOtherContentIsNotBelieved(t *testing.T) {
 			p.mirror.ClearFaults()
 			rule := p.mirror.On(tc.match, tc.fault)
 			r := p.open(t, Credentials{})
-			l, err := r.List(within(t, admission), p.image)
+			l, err := r.List(within(t, admission), p.image, nil)
 			if err != nil || len(l.Papers) != 1 {
 				t.Fatalf("%+v, %v", l, err)
 			}
-			c, err := r.Fetch(within(t, admission), p.image, l.Papers[0])
+			c, err := r.Fetch(within(t, admission), p.image, l.Papers[0], verify.MaxPaper)
 			if err != nil || hashOf(c.Payload) != l.Papers[0].Digest {
 				t.Errorf("%v", err)
 			}
@@ -325,13 +325,13 @@ func TestRow28_AMirrorThatServesOtherContentIsNotBelieved(t *testing.T) {
 	p.client.contents = newContents()
 	p.mirror.On(evilregistry.Match{Kind: evilregistry.ManifestByDigest}, evilregistry.FlipByte(5))
 	p.origin.On(evilregistry.Match{}, evilregistry.Status(404, nil, ""))
-	_, err = p.open(t, Credentials{}).List(within(t, admission), p.image)
+	_, err = p.open(t, Credentials{}).List(within(t, admission), p.image, nil)
 	if fe := wantKind(t, err, verify.NotFound); !strings.Contains(fe.Error(), mirrorHost) || !strings.Contains(fe.Error(), "other content") {
 		t.Errorf("what the mirror did isn't told: %v", fe)
 	}
 }
 
-func TestPapersAreSoughtAtTheMirrorThenAtTheOrigin(t *testing.T) {
+func TestPapersAreSoughtAtTheMirrorAndAtTheOrigin(t *testing.T) {
 	t.Parallel()
 	one, two := papers.NewKey(t, papers.P256), papers.NewKey(t, papers.P256)
 	for name, tc := range map[string]struct {
@@ -344,15 +344,17 @@ func TestPapersAreSoughtAtTheMirrorThenAtTheOrigin(t *testing.T) {
 		asksOrigin         bool
 		copied             bool // the origin's signatures to the mirror
 	}{
-		"papers at the mirror are enough":              {true, true, []papers.Key{one}, []papers.Key{two}, nil, "", 1, 0, false, false},
+		"papers at both":                               {true, true, []papers.Key{one}, []papers.Key{two}, nil, "", 2, 0, true, false},
 		"a mirror of images alone":                     {true, true, nil, []papers.Key{one, two}, nil, "", 2, 0, true, false},
 		"papers at neither":                            {true, true, nil, nil, nil, "", 0, 0, true, false},
 		"an image that the mirror hasn't":              {true, false, nil, []papers.Key{one}, nil, "", 1, 0, true, false},
 		"an image that the origin hasn't":              {false, true, nil, nil, nil, "", 0, 0, true, false},
-		"an image that the origin hasn't, with papers": {false, true, []papers.Key{one}, nil, nil, "", 1, 0, false, false},
+		"an image that the origin hasn't, with papers": {false, true, []papers.Key{one}, nil, nil, "", 1, 0, true, false},
 		"a place at the mirror that fails":             {true, true, []papers.Key{one}, []papers.Key{two}, fault(evilregistry.Status(503, nil, "")), "mirror place", 2, 0, true, false},
-		"the same paper at both":                       {true, true, nil, []papers.Key{one}, fault(evilregistry.Status(503, nil, "")), "mirror place", 1, 0, true, true},
+		"the same paper at both":                       {true, true, nil, []papers.Key{one}, nil, "", 1, 0, true, true},
+		"the same paper at both, one place failing":    {true, true, nil, []papers.Key{one}, fault(evilregistry.Status(503, nil, "")), "mirror place", 1, 0, true, true},
 		"an origin that fails":                         {true, true, nil, []papers.Key{one}, fault(evilregistry.Status(503, nil, "")), "origin", 0, 1, true, false},
+		"an origin that fails, with papers at both":    {true, true, nil, []papers.Key{one}, fault(evilregistry.Status(503, nil, "")), "origin", 1, 1, true, true},
 		"an origin that wants a login":                 {true, true, nil, []papers.Key{one}, fault(evilregistry.Status(401, nil, "")), "origin", 0, 1, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -376,7 +378,7 @@ func TestPapersAreSoughtAtTheMirrorThenAtTheOrigin(t *testing.T) {
 			}
 			asked := p.origin.Count(0)
 			r := p.open(t, Credentials{})
-			l, err := r.List(within(t, admission), p.image)
+			l, err := r.List(within(t, admission), p.image, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -387,7 +389,7 @@ func TestPapersAreSoughtAtTheMirrorThenAtTheOrigin(t *testing.T) {
 				t.Errorf("the origin was asked %d times", p.origin.Count(0)-asked)
 			}
 			for _, paper := range l.Papers {
-				if _, err := r.Fetch(within(t, admission), p.image, paper); err != nil {
+				if _, err := r.Fetch(within(t, admission), p.image, paper, verify.MaxPaper); err != nil {
 					t.Error(err)
 				}
 			}
@@ -429,9 +431,9 @@ func TestWhatNeitherCanTell(t *testing.T) {
 			p.mirror.On(anyImage, evilregistry.Status(tc.mirror, nil, ""))
 			p.origin.On(anyImage, evilregistry.Status(tc.origin, nil, ""))
 			r := p.open(t, Credentials{})
-			_, list := r.List(within(t, admission), p.image)
+			_, list := r.List(within(t, admission), p.image, nil)
 			_, resolve := r.Resolve(within(t, admission), p.image.Repository.Tag("v1"))
-			_, fetch := r.Fetch(within(t, admission), p.image, verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)})
+			_, fetch := r.Fetch(within(t, admission), p.image, verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)}, verify.MaxPaper)
 			if r.Present(within(t, admission), p.image) == nil {
 				t.Error("both show the image, it is said")
 			}
@@ -466,7 +468,7 @@ func TestEachIsAskedWithItsOwnCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := mustOpen(t, c, creds, image.Repository.Name()).List(within(t, admission), image)
+			l, err := mustOpen(t, c, creds, image.Repository.Name()).List(within(t, admission), image, nil)
 			if err != nil || len(l.Unanswered) != 0 {
 				t.Fatalf("%+v, %v", l, err)
 			}
@@ -497,7 +499,7 @@ func TestRow57_TheCredentialsOfTheOriginAreNotSentToItsMirror(t *testing.T) {
 		}),
 	}, true, true)
 	p.mirror.On(evilregistry.Match{}, evilregistry.Status(401, http.Header{"Www-Authenticate": {`Basic realm="x"`}}, ""))
-	l, err := p.open(t, credentialsFor(t, originHost, "pod", canarySecret)).List(within(t, admission), p.image)
+	l, err := p.open(t, credentialsFor(t, originHost, "pod", canarySecret)).List(within(t, admission), p.image, nil)
 	if err != nil {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -521,7 +523,7 @@ func TestTheChildrenOfAnIndexComeFromEitherPlace(t *testing.T) {
 					reg.On(evilregistry.Match{}, evilregistry.Status(503, nil, ""))
 				}
 			}
-			l, err := p.open(t, Credentials{}).List(within(t, admission), image)
+			l, err := p.open(t, Credentials{}).List(within(t, admission), image, nil)
 			if err != nil || !l.Index || len(l.Children) != 2 {
 				t.Errorf("%+v, %v", l, err)
 			}
@@ -540,7 +542,7 @@ func TestTheBoundOnPapersCountsOverMirrorAndOrigin(t *testing.T) {
 	p.mirror.Plant(t, "cache/app", ociManifest, []byte(body), strings.Replace(p.image.DigestStr(), ":", "-", 1)+".sig")
 	p.origin.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.ReferrersCount(verify.MaxListed/2+1, evilregistry.Junk{}))
 	p.mirror.On(evilregistry.Match{Kind: evilregistry.Referrers}, evilregistry.Status(503, nil, ""))
-	_, err := p.open(t, Credentials{}).List(within(t, admission), p.image)
+	_, err := p.open(t, Credentials{}).List(within(t, admission), p.image, nil)
 	wantKind(t, err, verify.TooMany)
 }
 
@@ -550,7 +552,7 @@ func TestAPanicWhileAMirrorIsReadBecomesAnError(t *testing.T) {
 	panics := 0
 	p := pairOf(t, Options{OnPanic: func(any, []byte) { mu.Lock(); panics++; mu.Unlock() }}, true, true)
 	p.client.wire.route = always(func(*http.Request) (*http.Response, error) { panic("boom") })
-	_, err := p.open(t, Credentials{}).List(within(t, admission), p.image)
+	_, err := p.open(t, Credentials{}).List(within(t, admission), p.image, nil)
 	wantKind(t, err, verify.Unavailable)
 	if mu.Lock(); panics == 0 {
 		t.Error("nobody was told")

@@ -212,7 +212,7 @@ func TestRow54_BehindAProxyNoHostIsAskedThatNobodyNamed(t *testing.T) {
 			t.Parallel()
 			proxy := newProxy(t, false, nil)
 			c := testClient(t, Options{Proxy: proxy.by(""), Named: names(tc.named...), Registries: registries(t, tc.entries...)})
-			_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, tc.host+"/library/app@"+someHash))
+			_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, tc.host+"/library/app@"+someHash), nil)
 			if tc.asked == nil {
 				fe := wantKind(t, err, verify.Forbidden)
 				for _, want := range []string{tc.host, "`images` of a policy", "`registries`"} {
@@ -266,12 +266,12 @@ func TestRow54_BehindAProxyRedirectsAndRealmsLeadToNamedHosts(t *testing.T) {
 			c := clientBehind(t, Options{Proxy: proxy.by(""), Named: names(append(tc.named, "reg.example.com")...), Registries: registries(t, tc.entries...)}, proxy.named)
 			a := c.With(Credentials{})
 			image = mustDigest(t, "reg.example.com/app@"+image.DigestStr())
-			l, err := a.List(within(t, admission), image)
+			l, err := a.List(within(t, admission), image, nil)
 			if tc.kind == evilregistry.Blob {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, err = a.Fetch(within(t, admission), image, one(t, l, verify.PlaceSignatures))
+				_, err = a.Fetch(within(t, admission), image, one(t, l, verify.PlaceSignatures), verify.MaxPaper)
 			}
 			if err == nil {
 				t.Error("let in")
@@ -343,7 +343,7 @@ func TestRow54_WhatIsNotProxiedIsDialledUnderTheGuard(t *testing.T) {
 		"localhost":                         {host: "localhost:" + port, noProxy: "localhost"},
 	} {
 		c := clientBehind(t, Options{Proxy: proxy.by(tc.noProxy), Named: func(string) bool { return true }}, map[string]*evilregistry.Registry{"": reg})
-		_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, tc.host+"/app@"+image.DigestStr()))
+		_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, tc.host+"/app@"+image.DigestStr()), nil)
 		if name == "a host of NO_PROXY" {
 			wantKind(t, err, verify.Unavailable) // there is no such host
 			continue
@@ -363,7 +363,7 @@ func TestRow54_WhatIsNotProxiedIsDialledUnderTheGuard(t *testing.T) {
 func TestAProxyAtAMetadataAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	c := testClient(t, Options{Named: names("reg.example.com"), Proxy: func(*url.URL) (*url.URL, error) { return url.Parse("http://169.254.169.254:80") }})
-	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, "reg.example.com/app@"+someHash))
+	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, "reg.example.com/app@"+someHash), nil)
 	wantKind(t, err, verify.Forbidden)
 }
 
@@ -388,7 +388,7 @@ func TestTheProxysPasswordIsTheProxysAlone(t *testing.T) {
 	} {
 		proxy.status = http.StatusProxyAuthRequired
 		c := clientBehind(t, o, proxy.named)
-		_, err := c.With(Credentials{}).List(within(t, admission), image)
+		_, err := c.With(Credentials{}).List(within(t, admission), image, nil)
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v", err, err), canarySecret) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -412,7 +412,7 @@ func TestAChoiceOfProxyThatChangesIsNoWayPastTheGuard(t *testing.T) {
 	c := clientBehind(t, Options{Proxy: fickle, Named: func(string) bool { return true }, Guard: NewGuard(GuardOptions{})}, map[string]*evilregistry.Registry{"": reg})
 	// By name, for an address would be refused before.
 	_, port, _ := strings.Cut(reg.Host(), ":")
-	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, "localhost:"+port+"/app@"+image.DigestStr()))
+	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, "localhost:"+port+"/app@"+image.DigestStr()), nil)
 	wantKind(t, err, verify.Forbidden)
 	if reg.Count(0) != 0 {
 		t.Error("it was asked")

@@ -34,7 +34,7 @@ func TestRow45_CredentialsStayBehindOnARedirect(t *testing.T) {
 			l := list(t, a, image)
 			p := one(t, l, verify.PlaceSignatures)
 			reg.Once(blobs, evilregistry.Redirect("https://storage.example.net", 307))
-			_, err := a.Fetch(within(t, admission), image, p)
+			_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 			wantKind(t, err, verify.NotFound) // the storage has nothing
 			if storage.Count(0) != 1 {
 				t.Fatalf("the storage was asked %d times", storage.Count(0))
@@ -96,7 +96,7 @@ func TestRow54_RedirectsOfEachRequest(t *testing.T) {
 				case evilregistry.ManifestByTag:
 					_, err = a.Resolve(within(t, admission), image.Context().Tag("v1"))
 				case evilregistry.Blob:
-					_, err = a.Fetch(within(t, admission), image, p)
+					_, err = a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 				case evilregistry.Referrers:
 					l := list(t, a, image)
 					if e := unanswered(l, verify.PlaceReferrers); e != nil {
@@ -107,7 +107,7 @@ func TestRow54_RedirectsOfEachRequest(t *testing.T) {
 						return
 					}
 				default:
-					_, err = a.List(within(t, admission), image)
+					_, err = a.List(within(t, admission), image, nil)
 				}
 				wantKind(t, err, verify.Forbidden)
 				if rule.Hits() == 0 {
@@ -132,7 +132,7 @@ func TestARedirectDoesNotReachHostsThatAreLetThroughByName(t *testing.T) {
 			a := c.With(Credentials{})
 			p := one(t, list(t, a, image), verify.PlaceSignatures)
 			rule := reg.Once(blobs, evilregistry.Redirect(location, 307))
-			_, err := a.Fetch(within(t, admission), image, p)
+			_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 			wantKind(t, err, verify.Forbidden)
 			rule.Remove()
 		})
@@ -152,7 +152,7 @@ func TestRedirectsAreFollowedToABound(t *testing.T) {
 			a := testClient(t, Options{}, reg).With(Credentials{})
 			p := one(t, list(t, a, image), verify.PlaceSignatures)
 			rule := reg.Times(hops, blobs, evilregistry.Redirect(reg.URL(), 307))
-			_, err := a.Fetch(within(t, admission), image, p)
+			_, err := a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 			if followed && err != nil {
 				t.Errorf("%d redirects to the registry itself: %v", hops, err)
 			}

@@ -135,11 +135,12 @@ func FuzzIndex(f *testing.F) {
 			wantFailure(t, err, verify.Malformed)
 			return
 		}
-		got, err := a.children(t.Context(), repo, hashOf(body), d)
+		w, err := a.children(t.Context(), repo, hashOf(body), d)
 		if err != nil {
 			wantFailure(t, err, verify.Malformed, verify.IndexTooLarge, verify.TooLarge, verify.NotFound)
 			return
 		}
+		got := w.found
 		if len(got) == 0 || len(got) > verify.MaxChildren {
 			t.Fatalf("%d children", len(got))
 		}

@@ -22,6 +22,7 @@ const RegistriesEvery = 10 * time.Second
 //	- prefix: registry.example.com/team        # HOST[:PORT][/PATH], exact by whole segments; the longest wins, whole
 //	  auth: {secretRef: {name: regcred}}       # or ecr: {}, gar: {}, acr: {}; exactly one
 //	  mirror: mirror.example.com/cache         # HOST[:PORT][/PATH] that stands in for the prefix
+//	  papers: Both                             # papers are sought at both (the default), or at the Mirror alone, which is kept whole
 //	  tokenHosts: [login.example.net]          # further hosts that may be sent the credentials as its token service
 //	  plainHTTP: false                         # these three are about the host, and hold for it alone
 //	  dialPrivate: false

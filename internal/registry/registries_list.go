@@ -20,6 +20,14 @@ const (
 	authACR    authKind = "acr"
 )
 
+// papersPlace is where the papers are sought of what has a mirror.
+type papersPlace string
+
+const (
+	papersBoth   papersPlace = "Both"   // or nothing said: at the mirror and at the origin
+	papersMirror papersPlace = "Mirror" // at the mirror alone, which is kept whole
+)
+
 // The clouds' registries, by their whole names: a cloud's credential is got for no other host, whatever it looks like
 // (CVE-2025-27403). Account, region and name are single labels. Package cloud, which asks for it, says the same once
 // more; it isn't imported here for what it brings along.
@@ -42,6 +50,7 @@ type registryEntry struct {
 
 	prefix location
 	mirror location // zero: none
+	papers papersPlace
 	auth   authKind // empty: none
 	secret string   // with authSecret: its name
 	// What is said of the host; nil: nothing.
@@ -81,6 +90,9 @@ func (e *registryEntry) check() error {
 			return fmt.Errorf("plainHTTP: not with auth.%s, whose registries are asked by https", e.auth)
 		}
 		e.plain = new(bool) // so that no other entry says otherwise of the host
+	}
+	if e.papers != "" && e.mirror == (location{}) {
+		return errors.New("papers: it says where the papers are of what has a mirror, and there is no mirror: give one, or leave the field out")
 	}
 	if e.plain != nil && *e.plain && e.ca != nil {
 		return errors.New("caBundle: nothing is verified by it with plainHTTP: take one of them away")

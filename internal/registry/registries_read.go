@@ -86,6 +86,7 @@ func (e *registryEntry) read(n *yaml.Node) error {
 		"prefix":      readLocation(&e.prefix),
 		"auth":        e.readAuth,
 		"mirror":      readLocation(&e.mirror),
+		"papers":      e.readPapers,
 		"plainHTTP":   readBool(&e.plain),
 		"caBundle":    readText(&bundle),
 		"dialPrivate": readBool(&e.private),
@@ -133,6 +134,18 @@ func (e *registryEntry) readAuth(n *yaml.Node) error {
 		err = fmt.Errorf("%d ways are given (%s): want exactly one of secretRef, ecr, gar, acr", len(given), strings.Join(given, ", "))
 	}
 	return err
+}
+
+func (e *registryEntry) readPapers(n *yaml.Node) error {
+	var text string
+	if err := readText(&text)(n); err != nil {
+		return err
+	}
+	e.papers = papersPlace(text)
+	if e.papers != papersBoth && e.papers != papersMirror {
+		return fmt.Errorf("%s: want %s, or %s for a mirror that is kept whole", quote(text), papersBoth, papersMirror)
+	}
+	return nil
 }
 
 func (e *registryEntry) readTokenHosts(n *yaml.Node) error {

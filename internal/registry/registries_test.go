@@ -411,7 +411,7 @@ func TestRegistriesMayBeReplacedWhileTheyAreUsed(t *testing.T) {
 			for range 20 {
 				got, err := c.Open(t.Context(), Credentials{}, image.Repository)
 				if err == nil {
-					_, err = got.List(within(t, admission), image)
+					_, err = got.List(within(t, admission), image, nil)
 				}
 				if err != nil {
 					t.Error(err)

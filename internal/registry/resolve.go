@@ -66,9 +66,8 @@ func (a *Access) tagged(ctx context.Context, ref name.Tag) (v1.Hash, error) {
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	digest := hashOf(got.body)
-	_, err = a.keepManifest(ref.Repository, digest, got)
-	return digest, err
+	_, err = a.keepManifest(ref.Repository, got.digest, got)
+	return got.digest, err
 }
 
 // keepManifest checks a manifest whose hash is known to be right, and keeps it for whoever asks by digest next.
@@ -93,8 +92,8 @@ func (a *Access) manifest(ctx context.Context, repo name.Repository, digest v1.H
 	if err != nil {
 		return nil, err
 	}
-	if have := hashOf(got.body); have != digest {
-		return nil, wrongDigest(digest, have)
+	if got.digest != digest {
+		return nil, wrongDigest(digest, got.digest)
 	}
 	return a.keepManifest(repo, digest, got)
 }

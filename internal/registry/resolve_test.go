@@ -70,7 +70,7 @@ func TestRow40_EveryLaterReadIsByTheDigestResolvedFirst(t *testing.T) {
 		}
 		reader := testClient(t, Options{}, reg).With(Credentials{}) // one that doesn't hold the manifest
 		for range 5 {
-			if _, err := reader.List(within(t, admission), image); err != nil {
+			if _, err := reader.List(within(t, admission), image, nil); err != nil {
 				wantKind(t, err, verify.Malformed)
 			}
 		}
@@ -104,7 +104,7 @@ func TestRow42_ResolveRefusesAnAmbiguousManifest(t *testing.T) {
 	a := testClient(t, Options{}, reg).With(Credentials{})
 	_, err := a.Resolve(within(t, admission), tag(t, reg, "app:both"))
 	wantKind(t, err, verify.Malformed)
-	_, err = a.List(within(t, admission), planted)
+	_, err = a.List(within(t, admission), planted, nil)
 	wantKind(t, err, verify.Malformed)
 	reg.On(evilregistry.Match{Ref: "v1"}, evilregistry.WrongContentType(ociIndex))
 	_, err = a.Resolve(within(t, admission), tag(t, reg, "app:v1"))
@@ -283,9 +283,9 @@ func TestRow34_ANameOfAnotherSpellingIsNotAsked(t *testing.T) {
 		}
 		_, err = a.Resolve(within(t, admission), repo.Tag("v1"))
 		wantKind(t, err, verify.Forbidden)
-		_, err = a.List(within(t, admission), repo.Digest(someHash))
+		_, err = a.List(within(t, admission), repo.Digest(someHash), nil)
 		wantKind(t, err, verify.Forbidden)
-		_, err = a.Fetch(within(t, admission), repo.Digest(someHash), verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)})
+		_, err = a.Fetch(within(t, admission), repo.Digest(someHash), verify.Paper{Kind: verify.LegacySignature, Digest: hashOf(nil)}, verify.MaxPaper)
 		wantKind(t, err, verify.Forbidden)
 	}
 	if reg.Count(0) != 0 {

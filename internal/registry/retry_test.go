@@ -40,7 +40,7 @@ func TestRowR01_ARegistryThatIsDown(t *testing.T) {
 	c.retrier.sleep = sleep // the real pauses
 	reg.Close()
 	start := time.Now()
-	_, err := c.With(Credentials{}).List(within(t, admission), image)
+	_, err := c.With(Credentials{}).List(within(t, admission), image, nil)
 	if fe := wantKind(t, err, verify.Unavailable); fe.Answer() || !strings.Contains(fe.Error(), "refused") {
 		t.Errorf("got %v", fe)
 	}
@@ -129,7 +129,7 @@ func TestRowR04_ServerErrorsAreTriedTwiceMore(t *testing.T) {
 			image := signed(t, reg, "app:v1")
 			reg.On(evilregistry.Match{}, evilregistry.Sometimes(share, 7, evilregistry.Status(503, nil, "")))
 			for range 10 {
-				l, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image)
+				l, err := testClient(t, Options{}, reg).With(Credentials{}).List(within(t, admission), image, nil)
 				if err != nil {
 					wantKind(t, err, verify.Unavailable)
 					continue
@@ -210,14 +210,14 @@ func TestRow52_SlowAnswersEndWithTheCallersTime(t *testing.T) {
 				var wg sync.WaitGroup
 				for range 2 * maxHostRequests { // more than the registry's share
 					wg.Go(func() {
-						_, err := c.With(Credentials{}).List(ctx, image)
+						_, err := c.With(Credentials{}).List(ctx, image, nil)
 						var fe *verify.FetchError
 						if !errors.As(err, &fe) || fe.Kind != verify.Unavailable {
 							t.Errorf("got %v", err)
 						}
 					})
 				}
-				if _, err := c.With(Credentials{}).List(within(t, admission), theirs); err != nil {
+				if _, err := c.With(Credentials{}).List(within(t, admission), theirs, nil); err != nil {
 					t.Errorf("another registry: %v", err)
 				}
 				wg.Wait()
@@ -231,19 +231,29 @@ func TestRow52_SlowAnswersEndWithTheCallersTime(t *testing.T) {
 
 func TestRowR02_BodiesThatDribbleDontStopOtherRegistries(t *testing.T) {
 	t.Parallel()
+	for name, size := range map[string]int64{"that are small": largeBody, "that are large": verify.MaxPaper} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bodiesThatDribble(t, size)
+		})
+	}
+}
+
+func bodiesThatDribble(t *testing.T, size int64) {
+	t.Helper()
 	reg, other := evilregistry.New(t), evilregistry.New(t)
 	image, theirs := signed(t, reg, "app:v1"), signed(t, other, "app:v1")
 	c := testClient(t, Options{}, reg, other)
 	a := c.With(Credentials{})
 	p := one(t, list(t, a, image), verify.PlaceSignatures)
 	l := list(t, a, theirs)
-	p.Size = MaxPayload // each of them may grow to the bound
+	p.Size = size // each of them may grow to the bound
 	reg.On(evilregistry.Match{Kind: evilregistry.Blob}, evilregistry.Stall(50*time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range 16 {
-		wg.Go(func() { _, _ = a.Fetch(ctx, image, p) })
+		wg.Go(func() { _, _ = a.Fetch(ctx, image, p, verify.MaxPaper) })
 	}
 	time.Sleep(100 * time.Millisecond)
 	start := time.Now()
@@ -292,7 +302,7 @@ func TestRowR06_ANameThatDoesNotResolve(t *testing.T) {
 	transportOf(t, c, "https://registry.example").DialContext = func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving", Name: "registry.example", IsTemporary: true}}
 	}
-	_, err = c.With(Credentials{}).List(within(t, admission), mustDigest(t, "registry.example/app@"+someHash))
+	_, err = c.With(Credentials{}).List(within(t, admission), mustDigest(t, "registry.example/app@"+someHash), nil)
 	if fe := wantKind(t, err, verify.Unavailable); fe.Answer() {
 		t.Error("a name that doesn't resolve counts as an answer")
 	}

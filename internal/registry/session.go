@@ -41,10 +41,25 @@ type session struct {
 	exchanged bool      // for a token, of the registry's token service
 }
 
-// sessionKey is a credential and a repository, for tokens are given for one repository.
+// sessionKey is a credential, a repository and what is done there, for which tokens are given.
 type sessionKey struct {
 	secret     [sha256.Size]byte
 	repository string
+	push       bool
+}
+
+// What tokens are asked for (Docker's token specification, "Resource actions").
+const (
+	pullScope = "pull"
+	pushScope = "pull,push"
+)
+
+// scope returns what a token is asked for.
+func (k sessionKey) scope() string {
+	if k.push {
+		return pushScope
+	}
+	return pullScope
 }
 
 // challenge is how a registry wants to be asked.
@@ -74,8 +89,8 @@ type logins struct {
 // session returns the session for a credential and a repository, logging in if there is none. A session that the
 // registry turned away is given as stale: whoever comes with it gets another one, and only the first of them logs in.
 // A failed login isn't kept.
-func (l *logins) session(ctx context.Context, repo name.Repository, s secret, stale *session) (*session, error) {
-	key := sessionKey{s.id(), repo.Name()}
+func (l *logins) session(ctx context.Context, repo name.Repository, s secret, push bool, stale *session) (*session, error) {
+	key := sessionKey{s.id(), repo.Name(), push}
 	if have := l.usable(key, stale); have != nil {
 		return have, nil
 	}
@@ -83,7 +98,7 @@ func (l *logins) session(ctx context.Context, repo name.Repository, s secret, st
 		if have := l.usable(key, stale); have != nil { // another login ended just before
 			return have, nil
 		}
-		made, err := l.login(ctx, repo, s, stale != nil)
+		made, err := l.login(ctx, repo, s, key.scope(), stale != nil)
 		if err == nil && len(made.header) > maxAuthorization {
 			err = refuse(verify.Malformed, "a token or password of %d bytes to log in with, over the bound of %d", len(made.header), maxAuthorization)
 		}
@@ -109,15 +124,15 @@ func (l *logins) usable(key sessionKey, stale *session) *session {
 
 // login makes a session. Again says that the last one was turned away: then what the registry asks for may have
 // changed as well, and unless that is a token, which is got anew, the registry is asked.
-func (l *logins) login(ctx context.Context, repo name.Repository, s secret, again bool) (*session, error) {
+func (l *logins) login(ctx context.Context, repo name.Repository, s secret, scope string, again bool) (*session, error) {
 	if s.grant == (grant{}) {
-		return l.present(ctx, repo, s, again)
+		return l.present(ctx, repo, s, scope, again)
 	}
 	s, until, err := l.grants.secret(ctx, repo, s.grant, again)
 	if err != nil {
 		return nil, err
 	}
-	made, err := l.present(ctx, repo, s, again)
+	made, err := l.present(ctx, repo, s, scope, again)
 	if err == nil && !made.exchanged { // it holds what was got for the entry, and is good for as long
 		made.renewable, made.renewAt = true, until
 	}
@@ -125,7 +140,7 @@ func (l *logins) login(ctx context.Context, repo name.Repository, s secret, agai
 }
 
 // present makes a session with a secret that is at hand.
-func (l *logins) present(ctx context.Context, repo name.Repository, s secret, again bool) (*session, error) {
+func (l *logins) present(ctx context.Context, repo name.Repository, s secret, scope string, again bool) (*session, error) {
 	registry := repo.RegistryStr()
 	origin := url.URL{Scheme: l.rules.passes.scheme(registry), Host: registry}
 	if s.registryToken != "" { // it is the result of a login
@@ -146,7 +161,7 @@ func (l *logins) present(ctx context.Context, repo name.Repository, s secret, ag
 		// Sent as well where no login was asked for: registries that anyone may read in part don't ask.
 		return &session{origin: origin, header: s.basic(), renewable: asked.Scheme == ""}, nil
 	}
-	made, err := l.exchange(ctx, repo, s, asked, origin)
+	made, err := l.exchange(ctx, repo, s, scope, asked, origin)
 	if err != nil {
 		l.challenges.Remove(origin.String())
 	}
@@ -199,8 +214,8 @@ func compact(c *transport.Challenge) error {
 	return nil
 }
 
-// exchange gets a token for pulling from one repository.
-func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, asked challenge, origin url.URL) (_ *session, err error) {
+// exchange gets a token for one repository.
+func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, scope string, asked challenge, origin url.URL) (_ *session, err error) {
 	realm, err := url.Parse(asked.Parameters["realm"])
 	if err != nil || realm.Host == "" {
 		return nil, refuse(verify.Malformed, "the registry names no token service that could be asked: %s", quote(asked.Parameters["realm"]))
@@ -222,7 +237,7 @@ func (l *logins) exchange(ctx context.Context, repo name.Repository, s secret, a
 		return l.realms.check(l.rules, repo, origin, req.URL, secret)
 	}}
 	start := l.now()
-	token, err := transport.Exchange(ctx, repo.Registry, s.authenticator(), w, []string{repo.Scope(transport.PullScope)}, asked.Challenge)
+	token, err := transport.Exchange(ctx, repo.Registry, s.authenticator(), w, []string{repo.Scope(scope)}, asked.Challenge)
 	if err != nil {
 		return nil, w.explain("token service "+printable(realm.Host), err)
 	}

@@ -50,7 +50,7 @@ func TestLoginsOfEachKind(t *testing.T) {
 			reg := evilregistry.New(t, tc.auth)
 			image := signed(t, reg, "app:v1")
 			a := testClient(t, Options{}, reg).With(config(reg.Host(), tc.entry))
-			l, err := a.List(within(t, admission), image)
+			l, err := a.List(within(t, admission), image, nil)
 			if tc.want != verify.Unavailable {
 				if fe := wantKind(t, err, tc.want); !fe.Answer() {
 					t.Error("a refusal isn't an answer")
@@ -112,7 +112,7 @@ func TestCredentialsAreTriedInTurn(t *testing.T) {
 				}
 			}
 			_, err := testClient(t, Options{}, reg).With(Merge(
-				credentialsFor(t, reg.Host(), "wrong", "pass"), credentialsFor(t, reg.Host(), "other", "pass"))).List(within(t, admission), image)
+				credentialsFor(t, reg.Host(), "wrong", "pass"), credentialsFor(t, reg.Host(), "other", "pass"))).List(within(t, admission), image, nil)
 			wantKind(t, err, verify.Unauthorized)
 		})
 	}
@@ -142,7 +142,7 @@ func TestCredentialsForOthersAreNotSent(t *testing.T) {
 	t.Parallel()
 	reg := evilregistry.New(t, evilregistry.WithBasicAuth(map[string]string{"u": "p"}, "orgevil/app"))
 	image := reg.Push(t, "orgevil/app:v1", evilregistry.RandomImage(1))
-	_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host()+"/org", "u", "p")).List(within(t, admission), image)
+	_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host()+"/org", "u", "p")).List(within(t, admission), image, nil)
 	wantKind(t, err, verify.Unauthorized)
 	for _, r := range reg.Requests() {
 		if r.Authorization != "" {
@@ -237,13 +237,13 @@ func TestManyWhoWaitForALoginShareIt(t *testing.T) {
 	defer leave()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_, err := a.List(ctx, image)
+		_, err := a.List(ctx, image, nil)
 		wantGone(t, err)
 	})
 	time.Sleep(5 * time.Millisecond)
 	for range 20 {
 		wg.Go(func() {
-			if _, err := a.List(within(t, admission), image); err != nil {
+			if _, err := a.List(within(t, admission), image, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -332,7 +332,7 @@ func TestRow55_CredentialsGoToTheRegistrysOwnSite(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, err = c.With(creds).List(within(t, admission), mustDigest(t, "registry.example.com/app@"+image.DigestStr()))
+				_, err = c.With(creds).List(within(t, admission), mustDigest(t, "registry.example.com/app@"+image.DigestStr()), nil)
 				if strings.Contains(fmt.Sprint(err), "hunter2canary") {
 					t.Errorf("the secret is in the message: %v", err)
 				}
@@ -423,7 +423,7 @@ func TestHostsThatLookLocalAreAskedByTheSchemeThatIsMeant(t *testing.T) {
 	c := testClient(t, Options{Guard: NewGuard(GuardOptions{Exempt: []HostPort{{host: "127.0.0.1"}}})})
 	transportOf(t, c, "https://registry.example").TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	host := strings.TrimPrefix(server.URL, "https://")
-	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+someHash))
+	_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+someHash), nil)
 	if fe := wantKind(t, err, verify.Unavailable); !strings.Contains(fe.Error(), "503") {
 		t.Errorf("got %v", fe)
 	}
@@ -441,7 +441,7 @@ func TestLoginsThatAreTooLargeAreRefused(t *testing.T) {
 			image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
 			reg.On(evilregistry.Match{Kind: evilregistry.Token}, evilregistry.Status(200, nil, `{"token":"`+strings.Repeat("x", size)+`"}`))
 			c := testClient(t, Options{}, reg)
-			_, err := c.With(Credentials{}).List(within(t, admission), image)
+			_, err := c.With(Credentials{}).List(within(t, admission), image, nil)
 			want := verify.Unauthorized // no token that this registry knows
 			if refused {
 				want = verify.Malformed
@@ -456,7 +456,7 @@ func TestLoginsThatAreTooLargeAreRefused(t *testing.T) {
 		t.Parallel()
 		reg := evilregistry.New(t)
 		image := reg.Push(t, "app:v1", evilregistry.RandomImage(1))
-		_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host(), "u", strings.Repeat("x", maxAuthorization-1))).List(within(t, admission), image)
+		_, err := testClient(t, Options{}, reg).With(credentialsFor(t, reg.Host(), "u", strings.Repeat("x", maxAuthorization-1))).List(within(t, admission), image, nil)
 		wantKind(t, err, verify.Malformed)
 	})
 	t.Run("a challenge", func(t *testing.T) {
@@ -466,7 +466,7 @@ func TestLoginsThatAreTooLargeAreRefused(t *testing.T) {
 		reg.On(evilregistry.Match{Kind: evilregistry.Ping}, evilregistry.Status(401, http.Header{
 			"Www-Authenticate": {`Bearer realm="` + reg.URL() + `/token",service="` + strings.Repeat("x", maxChallenge) + `"`}}, ""))
 		c := testClient(t, Options{}, reg)
-		_, err := c.With(Credentials{}).List(within(t, admission), image)
+		_, err := c.With(Credentials{}).List(within(t, admission), image, nil)
 		if fe := wantKind(t, err, verify.Malformed); !strings.Contains(fe.Error(), "WWW-Authenticate") {
 			t.Errorf("got %v", fe)
 		}

@@ -148,7 +148,7 @@ func TestRowR02_WhatStallsHoldsAQuarterOfAllAndEachSiteLittle(t *testing.T) {
 	for _, these := range seats {
 		for _, s := range these {
 			quick, stop := context.WithTimeout(t.Context(), time.Millisecond)
-			_ = s.reserve(MaxManifest+1).grow(quick, MaxManifest+1)
+			_ = s.reserve(MaxManifest+1, false).grow(quick, MaxManifest+1)
 			stop()
 		}
 	}
@@ -164,7 +164,7 @@ func TestRowR02_WhatStallsHoldsAQuarterOfAllAndEachSiteLittle(t *testing.T) {
 		for range maxHostRequests {
 			mine = append(mine, mustEnter(t, l, host))
 		}
-		if err := mine[0].reserve(MaxManifest+1).grow(within(t, time.Second), MaxManifest+1); err != nil {
+		if err := mine[0].reserve(MaxManifest+1, false).grow(within(t, time.Second), MaxManifest+1); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
 	}

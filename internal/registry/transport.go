@@ -14,10 +14,6 @@ import (
 const (
 	// MaxManifest bounds a manifest, an index and a page of referrers: the size that registries themselves allow.
 	MaxManifest = 4 << 20
-	// MaxPayload bounds one paper: a signature's bundle with certificates, log entries and timestamps is some 10 to 20
-	// KiB. All papers of an image are held until they are judged, so it is also what verify.MaxVerified of them take.
-	// Attestations, some 20 MiB with the SBOM of a big image, need more, and then their memory reserved until then.
-	MaxPayload = 1 << 20
 	// maxLogin bounds the answers to a ping and to a request for a token: ggcr's own bound for tokens.
 	maxLogin = 64 << 10
 	// maxHeaders bounds the headers of an answer: the signed URLs of cloud storage are some 4 KiB.
@@ -40,6 +36,8 @@ const (
 	KindTag       RequestKind = "tag"      // a manifest by tag
 	KindReferrers RequestKind = "referrers"
 	KindBlob      RequestKind = "blob"
+	KindUpload    RequestKind = "upload" // of a blob
+	KindPush      RequestKind = "push"   // of a manifest
 )
 
 // RequestInfo describes one request that was made. Each hop of a redirect is one.

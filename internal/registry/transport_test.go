@@ -47,9 +47,9 @@ func TestRow51_CompressedAnswersAreRefused(t *testing.T) { // not parallel: it m
 			case evilregistry.ManifestByTag:
 				_, err = a.Resolve(within(t, admission), image.Context().Tag("v1"))
 			case evilregistry.ManifestByDigest:
-				_, err = a.List(within(t, admission), image)
+				_, err = a.List(within(t, admission), image, nil)
 			case evilregistry.Blob:
-				_, err = a.Fetch(within(t, admission), image, p)
+				_, err = a.Fetch(within(t, admission), image, p, verify.MaxPaper)
 			default:
 				if e := unanswered(list(t, a, image), verify.PlaceReferrers); e != nil {
 					err = e
@@ -121,7 +121,7 @@ func TestRow60_PlainHTTPIsRefusedUnlessTheHostIsNamed(t *testing.T) {
 			return nil, io.ErrUnexpectedEOF
 		})
 		for _, host := range hosts {
-			_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+image.DigestStr()))
+			_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+image.DigestStr()), nil)
 			wantKind(t, err, verify.Unavailable)
 		}
 	}
@@ -134,7 +134,7 @@ func TestRow60_PlainHTTPIsRefusedUnlessTheHostIsNamed(t *testing.T) {
 
 	c := testClient(t, Options{}) // all of it, dial guard included
 	for _, host := range hosts[:4] {
-		_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+image.DigestStr()))
+		_, err := c.With(Credentials{}).List(within(t, admission), mustDigest(t, host+"/app@"+image.DigestStr()), nil)
 		if host == hosts[3] && err != nil && strings.Contains(err.Error(), "no such host") {
 			continue // whether *.localhost resolves is the resolver's affair
 		}
@@ -252,7 +252,7 @@ func TestRowR07_CertificatesByUnknownAuthorities(t *testing.T) {
 	list(t, testClient(t, Options{}, reg).With(Credentials{}), image)
 
 	empty := testClient(t, Options{RootCAs: x509.NewCertPool(), Guard: NewGuard(GuardOptions{Exempt: []HostPort{{host: "127.0.0.1"}}})})
-	_, err = empty.With(Credentials{}).List(within(t, admission), image)
+	_, err = empty.With(Credentials{}).List(within(t, admission), image, nil)
 	wantKind(t, err, verify.Unavailable)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/interpreter"
 )
 
 // Bounds of a rule.
@@ -21,12 +22,13 @@ const (
 	maxExpressionNodes = 4096
 	// maxPatternSteps bounds the instructions of a regular expression: matching takes up to as many steps for each byte.
 	maxPatternSteps = 512
-	// maxCost bounds what the rules of a requirement may cost together on one statement, in units of a step: a pass over the 3,000 findings that
-	// predicate.MaxWhole holds is some 30,000. What costs more ends within some tens of milliseconds.
-	maxCost = 100_000
+	// maxCost bounds what the rules of a requirement may cost together on one statement, in units of a step: a loop over the 3,000 findings that
+	// predicate.MaxWhole holds costs some 20,000. It isn't more, since CEL's own meter takes longer for each turn the more turns a loop has had:
+	// the largest loop that the bound lets pass takes a tenth of a second, one of twice as many turns four times as long.
+	maxCost = 30_000
 	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: ten times as much as it may really
 	// cost, since what is expected is the worst of an ordinary statement.
-	maxEstimate = 1_000_000
+	maxEstimate = 300_000
 	// checkEvery is after how many turns of a loop is looked whether anybody still waits.
 	checkEvery = 100
 )
@@ -185,7 +187,7 @@ func (r *rule) holds(done <-chan struct{}, vars *variables) (cost uint64, verdic
 		return cost, false, errInterrupted
 	case err != nil && vars.noTime:
 		return cost, false, errors.New("verifiedTime isn't known: no log and no timestamp authority saw the signature")
-	case err != nil && strings.Contains(err.Error(), "cost limit exceeded"):
+	case tooCostly(err):
 		return maxCost, false, errors.New("it costs too much on this statement")
 	case err != nil:
 		return cost, false, err
@@ -195,6 +197,12 @@ func (r *rule) holds(done <-chan struct{}, vars *variables) (cost uint64, verdic
 		return cost, false, errors.New("it is neither true nor false")
 	}
 	return cost, bool(is), nil
+}
+
+// tooCostly tells whether CEL gave an evaluation up for its cost.
+func tooCostly(err error) bool {
+	cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err)
+	return ok && cancelled.Cause == interpreter.CostLimitExceeded
 }
 
 // waiting is a context.Context of a channel that is closed when nobody waits any more.
@@ -218,3 +226,7 @@ func (w waiting) Err() error {
 
 // Value implements context.Context.
 func (w waiting) Value(any) any { return nil }
+
+// AfterFunc keeps package context from starting a goroutine for each evaluation, which would tell a context that CEL makes of this one, and that
+// nothing listens to: its loops look at Done.
+func (w waiting) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }

@@ -234,12 +234,25 @@ func BenchmarkRules(b *testing.B) {
 			}
 		})
 	}
-	b.Run("evaluate at the limit", func(b *testing.B) {
-		r, err := c.compile(Rule{CEL: `predicate.all(x, predicate.all(y, x == y))`})
+	b.Run("evaluate while somebody waits", func(b *testing.B) {
+		r, err := c.compile(Rule{CEL: `predicate.approved == true`})
 		if err != nil {
 			b.Fatal(err)
 		}
-		vars := stated(b, "["+strings.Repeat("1,", 3000)+"1]")
+		vars, done := stated(b, items), make(chan struct{})
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok, err := r.holds(done, newVariables(vars.c, vars.p)); !ok || err != nil {
+				b.Fatal(ok, err)
+			}
+		}
+	})
+	b.Run("evaluate at the limit", func(b *testing.B) {
+		r, err := c.compile(Rule{CEL: `predicate.all(x, x == 1)`})
+		if err != nil {
+			b.Fatal(err)
+		}
+		vars := stated(b, "["+strings.Repeat("1,", 50000)+"1]")
 		for b.Loop() {
 			_, _, _ = r.holds(nil, vars)
 		}

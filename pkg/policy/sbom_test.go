@@ -90,7 +90,7 @@ func TestSBOM(t *testing.T) {
 			policy.SBOMRules{Licenses: &policy.LicenseRules{Deny: []string{"GPL-*"}}}, policy.Violated, policy.LicenseDenied, "readline"},
 		"an old bad one doesn't outlive a newer clean one": {papers(attested(s1, image, predicate.TypeSPDX, spdx(hour, mit)), attested(s1, image, predicate.TypeSPDX, spdx(2*hour, gpl))),
 			policy.SBOMRules{Licenses: &policy.LicenseRules{Deny: []string{"GPL-*"}}}, policy.Satisfied, policy.Verified, "SPDX"},
-		"one attached without a signature is named": {papers(unsigned(verify.PlaceSBOM, "text/spdx+json")), policy.SBOMRules{}, policy.Violated, policy.NoSBOM, "text/spdx+json, which nobody signed"},
+		"one attached without a signature is named": {papers(unsigned(verify.PlaceSBOM, "text/spdx+json")), policy.SBOMRules{}, policy.Violated, policy.NoSBOM, "what cosign attach sbom attached (text/spdx+json), which nobody signed"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

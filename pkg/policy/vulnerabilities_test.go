@@ -371,6 +371,14 @@ func TestRow20_ExceptionsOfANamespace(t *testing.T) {
 		"for a cluster's policy, longer than it may last": {
 			"", &policy.NamespaceExceptions{Severities: []string{"critical"}, MaxDuration: 30*day - time.Second}, good, policy.Violated},
 		"for a policy of another namespace": {"shop", nil, good, policy.Violated},
+		"for a policy of another namespace, whatever it allows": {
+			"shop", &policy.NamespaceExceptions{Severities: []string{"critical"}}, good, policy.Violated},
+		"of another namespace, for a cluster's policy that allows it": {
+			"", &policy.NamespaceExceptions{Severities: []string{"critical"}}, func(t testing.TB) *policy.Exception {
+				e := good(t)
+				e.Name.Namespace = "shop"
+				return e
+			}, policy.Violated},
 		"that has ended": {"payments", nil, func(t testing.TB) *policy.Exception {
 			return exceptionOf(t, judged.Add(-day), judged, "CVE-2026-2222")
 		}, policy.Violated},
