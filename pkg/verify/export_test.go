@@ -67,3 +67,9 @@ func (v *Verifier) Waiting() (n int) {
 	}
 	return n
 }
+
+// GatherOf lists and fetches now, and judges when what it returns is called.
+func GatherOf(ctx context.Context, v *Verifier, f Fetcher, image name.Digest, q Question) (judge func()) {
+	g := v.gatherNow(ctx, f, image, []Question{q})
+	return func() { _, _ = v.judge(ctx, f, image, q, g) }
+}

@@ -312,3 +312,26 @@ func ask(t testing.TB, v *verify.Verifier, reg *verifytest.Registry, image v1.Ha
 	}
 	return out[0]
 }
+
+// What was listed first may be told last: what was newly attached since must not be forgotten for it.
+func TestASlowerListingDoesNotReplaceANewerOne(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a := verifytest.Authority(t, "release", s)
+	old, newer := verifytest.NewRegistry(), verifytest.NewRegistry()
+	old.Attach(image, verifytest.Attest(s, acme, []byte(`{"n":1}`), image))
+	newer.Attach(image, verifytest.Attest(s, acme, []byte(`{"n":1}`), image))
+	newer.Attach(image, verifytest.Attest(s, acme, []byte(`{"n":2}`), image))
+	var mu sync.Mutex
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); now = now.Add(time.Millisecond); return now }
+	v, q := newVerifier(t, verify.Options{Clock: clock}), wholePapers(t, a, acme)
+	slow := verify.GatherOf(t.Context(), v, old, at(image), q)
+	if f := ask(t, v, newer, image, q); len(f.Evidence) != 2 {
+		t.Fatalf("%+v", f)
+	}
+	slow()
+	if f := ask(t, v, newer, image, q); len(f.Evidence) != 2 {
+		t.Errorf("the older listing is held: %+v", f)
+	}
+}

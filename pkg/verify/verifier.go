@@ -343,6 +343,7 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Qu
 	}
 	held, ok := v.cache.get(k)
 	switch {
+	case ok && !held.inherited && held.ListedAt.After(found.ListedAt): // a slower listing doesn't replace one that was begun after it
 	case !slices.ContainsFunc(g.unanswered, outage): // every place answered, if not each with a listing
 		for range v.cache.put(k, found) {
 			v.observe(EventEvicted)

@@ -131,10 +131,16 @@ func Pack(bundle map[string]any) verify.Candidate {
 // Stamp returns a signed timestamp (RFC 3161) over a message by one of the instance's authorities.
 func (s *Sigstore) Stamp(tb testing.TB, which int, message []byte, at time.Time) []byte {
 	tb.Helper()
-	t := s.stampers[which]
 	sum := sha256.Sum256(message)
+	return s.StampHashed(tb, which, sum[:], at)
+}
+
+// StampHashed is Stamp over a message of which only the SHA-256 is known.
+func (s *Sigstore) StampHashed(tb testing.TB, which int, sum []byte, at time.Time) []byte {
+	tb.Helper()
+	t := s.stampers[which]
 	out, err := (&timestamp.Timestamp{
-		HashAlgorithm: crypto.SHA256, HashedMessage: sum[:], Time: at, Policy: []int{1, 3, 6, 1, 4, 1, 57264, 2},
+		HashAlgorithm: crypto.SHA256, HashedMessage: sum, Time: at, Policy: []int{1, 3, 6, 1, 4, 1, 57264, 2},
 	}).CreateResponseWithOpts(t.leaf, t.key, crypto.SHA256)
 	if err != nil {
 		tb.Fatal(err)
