@@ -1,6 +1,6 @@
 // Package v1alpha1 holds Pratique's policy objects as users write them: ImagePolicy, which a namespace
-// owns, and ClusterImagePolicy, which the cluster's administrators own; and TrustRoot, which says whose logs and certificate
-// authorities count.
+// owns, and ClusterImagePolicy, which the cluster's administrators own; TrustRoot, which says whose logs and certificate
+// authorities count; and ImageException, by which a namespace excuses vulnerabilities for a time.
 //
 // The types are the schema and nothing else: what they mean is decided once, by internal/compile, which
 // turns an object into a policy.Policy. Defaults are therefore applied there and not by the schema, so

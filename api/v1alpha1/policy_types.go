@@ -204,6 +204,7 @@ type NamespaceExceptions struct {
 	// severities lists the severities whose findings a namespace may except.
 	// +optional
 	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:items:Enum=critical;high;medium;low;negligible
 	Severities []string `json:"severities,omitempty"`
 
 	// maxDuration bounds how long such an exception lasts.

@@ -17,7 +17,8 @@ func GroupVersion() schema.GroupVersion { return schema.GroupVersion{Group: Grou
 
 // AddToScheme registers the types of this package with a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion(), &ImagePolicy{}, &ImagePolicyList{}, &ClusterImagePolicy{}, &ClusterImagePolicyList{}, &TrustRoot{}, &TrustRootList{})
+	s.AddKnownTypes(GroupVersion(), &ImagePolicy{}, &ImagePolicyList{}, &ClusterImagePolicy{}, &ClusterImagePolicyList{}, &TrustRoot{}, &TrustRootList{},
+		&ImageException{}, &ImageExceptionList{})
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil
 }

@@ -54,6 +54,7 @@ type SignatureRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 
 	// atLeast is how many distinct signers are needed; default 1.
@@ -69,15 +70,19 @@ type SignatureRequirement struct {
 type SBOMRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 
 	// formats that count: SPDX, CycloneDX; empty: any.
 	// +optional
+	// +kubebuilder:validation:MaxItems=2
 	Formats []SBOMFormat `json:"formats,omitempty"`
 
 	// minPackages is how many packages it must name.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
 	MinPackages *int32 `json:"minPackages,omitempty"`
 
 	// maxAge of the document.
@@ -100,10 +105,16 @@ type SBOMFormat string
 type Licenses struct {
 	// deny lists what may not be there.
 	// +optional
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
 	Deny []string `json:"deny,omitempty"`
 
 	// allow lists what may be there; empty: any that isn't denied.
 	// +optional
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
 	Allow []string `json:"allow,omitempty"`
 
 	// unknown says what an unknown licence does: Allow, Warn or Deny.
@@ -113,6 +124,7 @@ type Licenses struct {
 
 	// exceptions by package and licence.
 	// +optional
+	// +kubebuilder:validation:MaxItems=256
 	Exceptions []LicenseException `json:"exceptions,omitempty"`
 }
 
@@ -121,12 +133,20 @@ type Licenses struct {
 // +kubebuilder:validation:XPreserveUnknownFields
 type LicenseException struct {
 	// package is a glob over package names.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
 	Package string `json:"package"`
 	// license is the SPDX identifier.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	License string `json:"license"`
 	// reason is shown to people.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 	// expires is a date (good through that day, UTC) or RFC 3339.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
 	Expires string `json:"expires"`
 }
 
@@ -136,6 +156,8 @@ type LicenseException struct {
 type VulnerabilitiesRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 
 	// maxAge of the scan.
@@ -161,6 +183,9 @@ type VulnerabilitiesRequirement struct {
 
 	// scanners that count; empty: any.
 	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
 	Scanners []string `json:"scanners,omitempty"`
 
 	// maxDatabaseAge of the scanner's database at the time of the scan.
@@ -169,6 +194,7 @@ type VulnerabilitiesRequirement struct {
 
 	// exceptions by vulnerability id.
 	// +optional
+	// +kubebuilder:validation:MaxItems=256
 	Exceptions []VulnerabilityException `json:"exceptions,omitempty"`
 
 	// vex says whose VEX documents count.
@@ -202,10 +228,16 @@ type SeverityCounts struct {
 // +kubebuilder:validation:XPreserveUnknownFields
 type VulnerabilityException struct {
 	// id or any alias of it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	ID string `json:"id"`
 	// reason is shown to people.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
 	// expires is a date (good through that day, UTC) or RFC 3339.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
 	Expires string `json:"expires"`
 }
 
@@ -215,6 +247,8 @@ type VulnerabilityException struct {
 type VEX struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 }
 
@@ -224,6 +258,8 @@ type VEX struct {
 type SecretsRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 
 	// maxAge of the scan.
@@ -231,25 +267,72 @@ type SecretsRequirement struct {
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 }
 
-// ProvenanceRequirement asks for SLSA provenance. Each list is exact; empty: any.
+// ProvenanceRequirement asks for SLSA provenance. Each pair of lists, exact and of patterns, is one set of what counts; both
+// empty: any.
 //
 // +kubebuilder:validation:XPreserveUnknownFields
 type ProvenanceRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
-	// builders by builder id.
+
+	// builders by builder id, exact.
 	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
 	Builders []string `json:"builders,omitempty"`
-	// sources it was built from; compared without their @ref.
+
+	// builderPatterns are RE2 over builder ids, anchored at both ends.
 	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	BuilderPatterns []string `json:"builderPatterns,omitempty"`
+
+	// sources it was built from, exact; compared without their @ref.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
 	Sources []string `json:"sources,omitempty"`
-	// refs it was built from.
+
+	// sourcePatterns are RE2 over sources without their @ref, anchored at both ends.
 	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	SourcePatterns []string `json:"sourcePatterns,omitempty"`
+
+	// refs it was built from, exact, for instance refs/heads/main.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
 	Refs []string `json:"refs,omitempty"`
-	// buildTypes that count.
+
+	// refPatterns are RE2 over refs, anchored at both ends.
 	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	RefPatterns []string `json:"refPatterns,omitempty"`
+
+	// buildTypes that count, exact.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
 	BuildTypes []string `json:"buildTypes,omitempty"`
+
+	// buildTypePatterns are RE2 over build types, anchored at both ends.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	BuildTypePatterns []string `json:"buildTypePatterns,omitempty"`
 }
 
 // TestRequirement asks for one test that passed.
@@ -258,9 +341,12 @@ type ProvenanceRequirement struct {
 type TestRequirement struct {
 	// name of the test: a configuration's name or an entry of passedTests.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name"`
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 	// maxAge of the result.
 	// +optional
@@ -273,6 +359,8 @@ type TestRequirement struct {
 type ApprovalsRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 	// atLeast is how many distinct signers are needed; default 1.
 	// +optional
@@ -281,6 +369,7 @@ type ApprovalsRequirement struct {
 	AtLeast *int32 `json:"atLeast,omitempty"`
 	// environment that the approval names.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	Environment string `json:"environment"`
 	// maxAge of the approval.
 	// +optional
@@ -293,9 +382,12 @@ type ApprovalsRequirement struct {
 type PromotionRequirement struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 	// to is the environment that the promotion names.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	To string `json:"to"`
 }
 
@@ -305,12 +397,16 @@ type PromotionRequirement struct {
 type CustomRequirement struct {
 	// predicateType, the full URI.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	PredicateType string `json:"predicateType"`
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 	// rules, all of which must hold.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
 	Rules []CustomRule `json:"rules"`
 }
 
@@ -320,9 +416,11 @@ type CustomRequirement struct {
 type CustomRule struct {
 	// cel is the expression.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
 	CEL string `json:"cel"`
 	// message is shown when it doesn't hold.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message"`
 }
 
@@ -332,12 +430,18 @@ type CustomRule struct {
 type AcceptSummary struct {
 	// by names the authorities that count.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	By []string `json:"by"`
 	// verifierID is the verifier that the summary names.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
 	VerifierID string `json:"verifierID"`
 	// insteadOf lists the requirements, by their names in require.
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=32
 	InsteadOf []string `json:"insteadOf"`
 	// maxAge of the summary.
 	// +optional

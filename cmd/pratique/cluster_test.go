@@ -25,7 +25,7 @@ const readers = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: policy-reader}
 rules:
-- {apiGroups: [pratique.dev], resources: [imagepolicies, clusterimagepolicies, trustroots], verbs: [get, list]}
+- {apiGroups: [pratique.dev], resources: [imagepolicies, clusterimagepolicies, trustroots, imageexceptions], verbs: [get, list]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -150,7 +150,7 @@ func (a *asked) prepare() {
 	a.signed, a.bare = signed.String(), a.registry.Push(a.t, "team/bare", evilregistry.RandomImage(2)).String()
 
 	a.kubectl("apply", "-f", filepath.Join("..", "..", "deploy", "helm", "pratique", "crd-bases"))
-	a.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "imagepolicies.pratique.dev", "clusterimagepolicies.pratique.dev", "trustroots.pratique.dev")
+	a.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "imagepolicies.pratique.dev", "clusterimagepolicies.pratique.dev", "trustroots.pratique.dev", "imageexceptions.pratique.dev")
 	for namespace, labels := range map[string]map[string]string{"payments": {"env": "production"}, "builds": nil} {
 		if err := a.CreateNamespace(a.t.Context(), namespace, labels); err != nil {
 			a.t.Fatal(err)

@@ -85,6 +85,8 @@ func called(obj compile.Object) string {
 		kind, namespace = compile.KindImagePolicy, obj.GetNamespace()
 	case *v1alpha1.ClusterImagePolicy:
 		kind = compile.KindClusterImagePolicy
+	case *v1alpha1.ImageException:
+		kind, namespace = compile.KindImageException, obj.GetNamespace()
 	}
 	return kind + " " + policy.Name{Namespace: namespace, Name: obj.GetName()}.String()
 }

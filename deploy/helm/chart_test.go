@@ -135,9 +135,9 @@ func TestWhatIsInstalled(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.want["CustomResourceDefinition"] += 3
+			c.want["CustomResourceDefinition"] += 4
 			c.want["ValidatingWebhookConfiguration"]++
-			c.want["ClusterRole"] += 2
+			c.want["ClusterRole"] += 3
 			got := kinds(decode(t, template(t, c.args...)))
 			for kind := range got {
 				if strings.HasPrefix(kind, "ValidatingAdmissionPolicy") { // guards_test.go counts them

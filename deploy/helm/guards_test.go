@@ -29,11 +29,12 @@ const (
 	webhooksGuard    = "webhooks"
 	crdsGuard        = "crds"
 	policiesGuard    = "policies"
+	exceptionsGuard  = "exceptions"
 )
 
 // allGuards are all of them.
 func allGuards() []string {
-	return []string{labelsGuard, newLabelsGuard, subresourceGuard, webhooksGuard, crdsGuard, policiesGuard}
+	return []string{labelsGuard, newLabelsGuard, subresourceGuard, webhooksGuard, crdsGuard, policiesGuard, exceptionsGuard}
 }
 
 // guard is a ValidatingAdmissionPolicy, whose expressions the API server's own code compiles and evaluates.
@@ -305,7 +306,7 @@ func TestTheGuardsRefuseRatherThanGuess(t *testing.T) {
 func TestTheGuardsAreAboutNothingElse(t *testing.T) {
 	t.Parallel()
 	const create, update, remove = admissionregistrationv1.Create, admissionregistrationv1.Update, admissionregistrationv1.Delete
-	cluster, everywhere := admissionregistrationv1.ClusterScope, admissionregistrationv1.AllScopes
+	cluster, namespaced, everywhere := admissionregistrationv1.ClusterScope, admissionregistrationv1.NamespacedScope, admissionregistrationv1.AllScopes
 	rule := func(group, version string, scope *admissionregistrationv1.ScopeType, resources []string, operations ...admissionregistrationv1.OperationType) admissionregistrationv1.MatchResources {
 		equivalent := admissionregistrationv1.Equivalent
 		return admissionregistrationv1.MatchResources{MatchPolicy: &equivalent, ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
@@ -321,6 +322,7 @@ func TestTheGuardsAreAboutNothingElse(t *testing.T) {
 		webhooksGuard:    rule("admissionregistration.k8s.io", "v1", &cluster, []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"}, update, remove),
 		crdsGuard:        rule("apiextensions.k8s.io", "v1", &cluster, []string{"customresourcedefinitions"}, update, remove),
 		policiesGuard:    rule("pratique.dev", "v1alpha1", &everywhere, []string{"imagepolicies", "clusterimagepolicies", "trustroots"}, create, update, remove),
+		exceptionsGuard:  rule("pratique.dev", "v1alpha1", &namespaced, []string{"imageexceptions"}, create, update, remove),
 	}
 	for _, name := range allGuards() {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,8 @@ func TestTheWebhookMayDoWhatItNeedsAndNoMore(t *testing.T) {
 	objects := decode(t, template(t))
 	read := []string{"get", "list", "watch"}
 	cluster := []rbacv1.PolicyRule{
-		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies", "clusterimagepolicies", "trustroots"}, Verbs: read},
-		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies/status", "clusterimagepolicies/status", "trustroots/status"}, Verbs: []string{"update", "patch"}},
+		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies", "clusterimagepolicies", "trustroots", "imageexceptions"}, Verbs: read},
+		{APIGroups: []string{"pratique.dev"}, Resources: []string{"imagepolicies/status", "clusterimagepolicies/status", "trustroots/status", "imageexceptions/status"}, Verbs: []string{"update", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: read},
 		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"servicecidrs"}, Verbs: read},
 		{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get"}},
@@ -122,11 +122,16 @@ func TestPeopleReadPoliciesWithTheirNamespace(t *testing.T) {
 			t.Parallel()
 			objects := decode(t, template(t, args...))
 			view, author := clusterRole(t, objects, "pratique-view"), clusterRole(t, objects, "pratique-policy-author")
-			want := []rbacv1.PolicyRule{{APIGroups: []string{"pratique.dev"}, Resources: policies, Verbs: []string{"get", "list", "watch"}}}
+			exceptions := []string{"imageexceptions"}
+			want := []rbacv1.PolicyRule{{APIGroups: []string{"pratique.dev"}, Resources: slices.Concat(policies, exceptions), Verbs: []string{"get", "list", "watch"}}}
 			if diff := cmp.Diff(want, view.Rules); diff != "" {
 				t.Errorf("view (-want +rendered):\n%s", diff)
 			}
-			want[0].Verbs = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "enforce"}
+			want[0].Resources, want[0].Verbs = exceptions, []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "except"}
+			if diff := cmp.Diff(want, clusterRole(t, objects, "pratique-exception-author").Rules); diff != "" {
+				t.Errorf("exception-author (-want +rendered):\n%s", diff)
+			}
+			want[0].Resources, want[0].Verbs = policies, []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "enforce"}
 			if diff := cmp.Diff(want, author.Rules); diff != "" {
 				t.Errorf("policy-author (-want +rendered):\n%s", diff)
 			}

@@ -211,7 +211,7 @@ func TestRow16_APolicyIsJudgedInEveryNamespace(t *testing.T) {
 		if w.NamespaceSelector != nil {
 			t.Errorf("namespaceSelector %+v", w.NamespaceSelector)
 		}
-		for _, resource := range []string{"imagepolicies", "clusterimagepolicies", "trustroots"} {
+		for _, resource := range []string{"imagepolicies", "clusterimagepolicies", "trustroots", "imageexceptions"} {
 			for _, operation := range []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update} {
 				if !covers(w, "pratique.dev", resource, operation) {
 					t.Errorf("%s of %s: rules %+v", operation, resource, w.Rules)

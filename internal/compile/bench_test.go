@@ -12,7 +12,7 @@ import (
 // populated is a Store as it is after a start in a cluster of 1,000 namespaces, each with a policy, and 50 cluster policies.
 func populated(tb testing.TB) *Store {
 	tb.Helper()
-	s := &Store{namespaces: namespaces{m: map[string]*namespace{}}}
+	s := &Store{exceptions: newExceptionStore(func() {}), namespaces: namespaces{m: map[string]*namespace{}}}
 	entries := map[string]map[string]*entry{"": {}}
 	selector, err := labels.Parse("env in (production, staging), team notin (web)")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -16,7 +17,7 @@ import (
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// Bundle is policies from files with all that they refer to. It implements Materials and TrustRoots.
+// Bundle is policies from files with all that they refer to, and what loosens them. It implements Materials and TrustRoots.
 type Bundle struct {
 	// InstallNamespace is the install's namespace, where a ClusterImagePolicy's references are read. Where it is empty,
 	// they are those of the only Secret or ConfigMap of that name.
@@ -25,6 +26,7 @@ type Bundle struct {
 	Mirror func(context.Context, trust.MirrorConfig) trust.State
 
 	policies   []Object
+	exceptions []*v1alpha1.ImageException
 	namespaces map[string]map[string]string // labels by name
 	stored     []stored
 	roots      map[string]*v1alpha1.TrustRoot
@@ -64,14 +66,14 @@ func (b *Bundle) add(object source, entries map[string][]byte) {
 	b.stored = append(b.stored, stored{object: object, entries: entries})
 }
 
-// Set returns the policies of a namespace, and what of them is unresolved: those policies are in the set, and refuse what
+// Set returns the policies of a namespace with its exceptions, and what of them is unresolved: those policies are in the set, and refuse what
 // they match. A namespace of which there is no document has the one label that the API server gives each.
 func (b *Bundle) Set(ctx context.Context, namespace string, unmatched policy.UnmatchedRule) (policy.Set, []Unresolved) {
 	own, known := b.namespaces[namespace]
 	if !known {
 		own = labels.Set{corev1.LabelMetadataName: namespace}
 	}
-	set := policy.Set{Unmatched: unmatched}
+	set := policy.Set{Unmatched: unmatched, Exceptions: b.exceptionsOf(namespace, time.Now())}
 	var unresolved []Unresolved
 	cluster := 0
 	compiler := Compiler{Materials: b, TrustRoots: b, Namespace: b.InstallNamespace}

@@ -59,7 +59,7 @@ type bench struct {
 func TestAgainstARealAPIServer(t *testing.T) {
 	t.Parallel()
 	c := clustertest.ForTest(t, cluster.Options{})
-	for _, crd := range []string{"imagepolicies", "clusterimagepolicies", "trustroots"} {
+	for _, crd := range []string{"imagepolicies", "clusterimagepolicies", "trustroots", "imageexceptions"} {
 		if _, stderr, err := c.Kubectl(t.Context(), "apply", "--server-side", "-f", chart+"crd-bases/pratique.dev_"+crd+".yaml"); err != nil {
 			t.Fatalf("%v: %s", err, stderr)
 		}
@@ -83,6 +83,7 @@ func TestAgainstARealAPIServer(t *testing.T) {
 		{"a cluster policy selects by labels, also of a new namespace", newNamespaces},
 		{"a key in a Secret is waited for, then in use, then replaced", keyInSecret},
 		{"a TrustRoot is read, refused where it is wrong, and followed", trustRoots},
+		{"exceptions that nobody looked at are judged where they are used", exceptions},
 		{"the CLI finds what the webhook found, without access to Secrets", askedByTheCLI},
 		{"a restarted API server's policies are followed again", restarted},
 	} {
@@ -453,7 +454,7 @@ func (b *bench) rootReady(t *testing.T, name string, want metav1.ConditionStatus
 
 func askedByTheCLI(t *testing.T, b *bench) {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{v1alpha1.Group}, Resources: []string{"imagepolicies", "clusterimagepolicies"}, Verbs: []string{"list"}},
+		{APIGroups: []string{v1alpha1.Group}, Resources: []string{"imagepolicies", "clusterimagepolicies", "imageexceptions"}, Verbs: []string{"list"}},
 		{APIGroups: []string{v1alpha1.Group}, Resources: []string{"trustroots"}, Verbs: []string{"get"}},
 	}}
 	binding := &rbacv1.ClusterRoleBinding{

@@ -106,6 +106,9 @@ func (c Compiler) compile(ctx context.Context, b *build, v view) {
 		b.unusable(ReasonInvalidField, err.Error())
 		return
 	}
+	if v.cluster != nil {
+		b.namespaceExceptions(v.cluster.NamespaceExceptions)
+	}
 	b.policy.Unusable = ""
 	b.report.Reason, b.report.Message = ReasonCompiled, b.inForce()
 }
@@ -158,7 +161,7 @@ func (b *build) guard(ctx context.Context, f func()) {
 func (b *build) unusable(reason, why string) {
 	why = line(why, maxMessage)
 	b.policy.Unusable = why
-	b.policy.Action, b.policy.Because, b.policy.Requirements, b.policy.Digest = policy.ActionNone, "", nil, ""
+	b.policy.Action, b.policy.Because, b.policy.Requirements, b.policy.AcceptSummary, b.policy.Digest = policy.ActionNone, "", nil, nil, ""
 	b.report.Reason, b.report.Message = reason, why
 }
 
@@ -314,19 +317,19 @@ func (b *build) action(s *v1alpha1.ImagePolicySpec) error {
 		return nil
 	}
 	require := withDefaults(s.Require)
-	by := make([]verify.Authority, 0, len(require.Signature.By))
-	for _, name := range require.Signature.By {
-		by = append(by, b.authorities[name])
-	}
-	signature, err := policy.NewSignature(by, int(*require.Signature.AtLeast))
+	requirements, err := b.requirements(require)
 	if err != nil {
-		return fmt.Errorf("spec.require.signature.%w", err)
+		return err
+	}
+	summary, err := b.summary(s.AcceptSummary)
+	if err != nil {
+		return err
 	}
 	digest, err := digestOf(b.authorities, s.Require)
 	if err != nil {
 		return fmt.Errorf("the policy's digest: %w", err)
 	}
 	b.policy.Action, b.policy.Digest = policy.ActionRequire, digest
-	b.policy.Requirements = []policy.Requirement{signature}
+	b.policy.Requirements, b.policy.AcceptSummary = requirements, summary
 	return nil
 }

@@ -25,7 +25,8 @@ type DecodeError struct {
 // Error implements error.
 func (e *DecodeError) Error() string { return strings.Join(e.Problems, "; ") }
 
-// Decode reads one of our objects from JSON: an *v1alpha1.ImagePolicy, an *v1alpha1.ClusterImagePolicy or an *v1alpha1.TrustRoot.
+// Decode reads one of our objects from JSON: an *v1alpha1.ImagePolicy, an *v1alpha1.ClusterImagePolicy, an *v1alpha1.TrustRoot or an
+// *v1alpha1.ImageException.
 //
 // It is strict beside and in spec: a field that this version doesn't know, or that is there twice, or in another case, is an
 // error (*DecodeError) that names it. It is lenient in metadata, which the API server may know better than we, and in
@@ -64,8 +65,9 @@ func open(raw []byte) (document, error) {
 	switch {
 	case d.APIVersion != want:
 		d.problems = append(d.problems, fmt.Sprintf("apiVersion: %.80q, want %s", d.APIVersion, want))
-	case d.Kind != KindImagePolicy && d.Kind != KindClusterImagePolicy && d.Kind != KindTrustRoot:
-		d.problems = append(d.problems, fmt.Sprintf("kind: %.80q, want %s, %s or %s", d.Kind, KindImagePolicy, KindClusterImagePolicy, KindTrustRoot))
+	case d.Kind != KindImagePolicy && d.Kind != KindClusterImagePolicy && d.Kind != KindTrustRoot && d.Kind != KindImageException:
+		d.problems = append(d.problems, fmt.Sprintf("kind: %.80q, want %s, %s, %s or %s",
+			d.Kind, KindImagePolicy, KindClusterImagePolicy, KindTrustRoot, KindImageException))
 	default:
 		return d, nil
 	}
@@ -77,8 +79,11 @@ func (d document) object() (Object, []string) {
 	problems := d.problems
 	if len(d.Spec) == 0 || string(d.Spec) == "null" {
 		what := "which images the policy is about and what it asks for"
-		if d.Kind == KindTrustRoot {
+		switch d.Kind {
+		case KindTrustRoot:
 			what = "where the trusted roots come from, for instance {sources: [{public: {}}]}"
+		case KindImageException:
+			what = "owner, reason, expires, images and ids"
 		}
 		problems = append(problems, "spec: missing: say in it "+what)
 	}
@@ -93,6 +98,13 @@ func (d document) object() (Object, []string) {
 		o := &v1alpha1.TrustRoot{TypeMeta: kind, ObjectMeta: meta}
 		if len(d.Status) > 0 && strictjson.UnmarshalCaseSensitivePreserveInts(d.Status, &o.Status) != nil {
 			o.Status = v1alpha1.TrustRootStatus{}
+		}
+		return o, append(problems, strictly(d.Spec, &o.Spec, "spec")...)
+	}
+	if d.Kind == KindImageException {
+		o := &v1alpha1.ImageException{TypeMeta: kind, ObjectMeta: meta}
+		if len(d.Status) > 0 && strictjson.UnmarshalCaseSensitivePreserveInts(d.Status, &o.Status) != nil {
+			o.Status = v1alpha1.ImageExceptionStatus{}
 		}
 		return o, append(problems, strictly(d.Spec, &o.Spec, "spec")...)
 	}

@@ -102,7 +102,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no spec", `{"apiVersion":"pratique.dev/v1alpha1","kind":"ImagePolicy"}`, `spec: missing`},
 		{"a null spec", policy(`null`), `spec: missing`},
 		{"another version", `{"apiVersion":"pratique.dev/v1","kind":"ImagePolicy","spec":{}}`, `apiVersion: "pratique.dev/v1", want pratique.dev/v1alpha1`},
-		{"another kind", `{"apiVersion":"pratique.dev/v1alpha1","kind":"Policy","spec":{}}`, `kind: "Policy", want ImagePolicy, ClusterImagePolicy or TrustRoot`},
+		{"another kind", `{"apiVersion":"pratique.dev/v1alpha1","kind":"Policy","spec":{}}`, `kind: "Policy", want ImagePolicy, ClusterImagePolicy, TrustRoot or ImageException`},
 		{"a kind in the wrong case", `{"apiVersion":"pratique.dev/v1alpha1","kind":"imagepolicy","spec":{}}`, `kind: "imagepolicy"`},
 		{"text after the object", policy(`{}`) + `{}`, `invalid character`},
 		{"no JSON", `kind: ImagePolicy`, `invalid character`},

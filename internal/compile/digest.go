@@ -10,11 +10,17 @@ import (
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/pkg/policy"
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// defaultAtLeast is how many distinct signers a requirement wants that doesn't say.
-const defaultAtLeast = 1
+// What requirements mean that don't say.
+const (
+	defaultAtLeast         = 1 // distinct signers
+	defaultMinPackages     = policy.DefaultMinPackages
+	defaultUnknownLicense  = "Warn" // what a licence does that can't be told
+	defaultUnknownSeverity = "high" // what a finding of unknown severity counts as
+)
 
 // digestOf identifies what a policy asks for: "sha256:" and the hex of SHA-256 over the RFC 8785 JSON of
 //
@@ -56,8 +62,21 @@ func digestOf(authorities map[string]verify.Authority, require *v1alpha1.Require
 func withDefaults(require *v1alpha1.Require) *v1alpha1.Require {
 	out := require.DeepCopy()
 	if s := out.Signature; s != nil && s.AtLeast == nil {
-		n := int32(defaultAtLeast)
-		s.AtLeast = &n
+		s.AtLeast = new(int32(defaultAtLeast))
+	}
+	if s := out.SBOM; s != nil {
+		if s.MinPackages == nil {
+			s.MinPackages = new(int32(defaultMinPackages))
+		}
+		if s.Licenses != nil && s.Licenses.Unknown == "" {
+			s.Licenses.Unknown = defaultUnknownLicense
+		}
+	}
+	if v := out.Vulnerabilities; v != nil && v.Unknown == "" {
+		v.Unknown = defaultUnknownSeverity
+	}
+	if a := out.Approvals; a != nil && a.AtLeast == nil {
+		a.AtLeast = new(int32(defaultAtLeast))
 	}
 	return out
 }

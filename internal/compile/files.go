@@ -29,9 +29,13 @@ type File struct {
 	Reader io.Reader
 }
 
-// LoadFiles reads policies and what they refer to: ImagePolicy, ClusterImagePolicy, TrustRoot, Secret, ConfigMap and Namespace, one
-// or several documents a file, and List of them. Another kind, a field that its kind doesn't have, a policy that Validate
-// refuses, and two objects of one name are errors, which name file and document.
+// LoadFiles reads policies, what they refer to and what loosens them: ImagePolicy, ClusterImagePolicy, TrustRoot, ImageException, Secret,
+// ConfigMap and Namespace, one or several documents a file, and List of them. Another kind, a field that its kind doesn't have, an object of
+// ours that Validate refuses, an ImageException that is to last longer than policy.MaxExceptionAge, and two objects of one name are errors, which
+// name file and document.
+//
+// An ImageException without metadata.creationTimestamp, which is what people write, counts as made now. One that has ended is no error: it
+// excuses nothing.
 func LoadFiles(files ...File) (*Bundle, error) {
 	l := loader{bundle: &Bundle{namespaces: map[string]map[string]string{}, roots: map[string]*v1alpha1.TrustRoot{}}, seen: map[string]string{}}
 	for _, f := range files {
@@ -109,18 +113,21 @@ func (l *loader) object(where string, raw []byte) error {
 		return l.policy(where, raw)
 	case head{group, KindTrustRoot}:
 		return l.trustRoot(where, raw)
+	case head{group, KindImageException}:
+		return l.exception(where, raw)
 	case head{"v1", "Namespace"}:
 		return l.namespace(where, raw)
 	case head{"v1", kindSecret}:
 		return l.secret(where, raw)
 	case head{"v1", kindConfigMap}:
 		return l.configMap(where, raw)
-	case head{"v1", "List"}, head{group, KindImagePolicy + "List"}, head{group, KindClusterImagePolicy + "List"}, head{group, KindTrustRoot + "List"}:
+	case head{"v1", "List"}, head{group, KindImagePolicy + "List"}, head{group, KindClusterImagePolicy + "List"}, head{group, KindTrustRoot + "List"},
+		head{group, KindImageException + "List"}:
 		return l.list(where, raw)
 	case head{}:
 		return errors.New("no apiVersion and kind: not a Kubernetes object")
 	}
-	return fmt.Errorf("%s %s: want ImagePolicy, ClusterImagePolicy or TrustRoot (%s), Secret, ConfigMap or Namespace (v1)", h.APIVersion, h.Kind, group)
+	return fmt.Errorf("%s %s: want ImagePolicy, ClusterImagePolicy, TrustRoot or ImageException (%s), Secret, ConfigMap or Namespace (v1)", h.APIVersion, h.Kind, group)
 }
 
 // ours decodes one of our objects.

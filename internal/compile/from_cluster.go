@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -40,7 +41,7 @@ type ClusterAnswer struct {
 	Notes []string
 }
 
-// FromCluster asks a cluster for the policies of a namespace. Referenced keys are taken from the policies' statuses, which
+// FromCluster asks a cluster for the policies of a namespace, and for its exceptions. Referenced keys are taken from the policies' statuses, which
 // publish them, so that nobody needs access to Secrets; where a status has none, or is about an older generation of its policy,
 // the Secret or ConfigMap itself is read. So it is with TrustRoots.
 func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
@@ -53,6 +54,11 @@ func FromCluster(ctx context.Context, q ClusterQuery) (ClusterAnswer, error) {
 	if err != nil {
 		return ClusterAnswer{}, err
 	}
+	exceptions, notes, err := q.exceptions(ctx, time.Now())
+	if err != nil {
+		return ClusterAnswer{}, err
+	}
+	answer.Set.Exceptions, answer.Notes = exceptions, notes
 	roots := &clusterRoots{q: q, found: map[string]trusted{}}
 	var ns *labels.Set // asked for only if a policy selects by labels, since not everyone may read namespaces
 	for i := range cluster {

@@ -13,11 +13,14 @@ type Install struct {
 	Pinning bool
 	// PlainHTTP are the hosts that a TrustRoot's mirror may be asked by plain http, as HOST or HOST:PORT.
 	PlainHTTP []string
-	// Now tells the time that certificates may have expired by; nil is time.Now.
+	// Now tells the time that certificates and exceptions may have expired by; nil is time.Now.
 	Now func() time.Time
 }
 
-// Check reads a policy or a TrustRoot, in JSON, as the Store will. It returns what is wrong with it, each problem with its field and
+// Check reads one of our objects, in JSON, as the Store will. Of an ImageException it asks more than the Store: that it is to end, within
+// policy.MaxExceptionAge of when it was made.
+//
+// It returns what is wrong with it, each problem with its field and
 // the cure, and what its author should know, as Warnings does. It is what /validate-policy answers.
 func (i Install) Check(raw []byte) (problems, warnings []string) {
 	obj, err := Decode(raw)
@@ -30,11 +33,17 @@ func (i Install) Check(raw []byte) (problems, warnings []string) {
 	for _, e := range Validate(obj, i.PlainHTTP...) {
 		problems = append(problems, e.Error())
 	}
-	now := i.Now
-	if now == nil {
-		now = time.Now
+	clock := i.Now
+	if clock == nil {
+		clock = time.Now
 	}
-	return problems, append(i.warnings(obj), warningsAt(obj, now())...)
+	now := clock()
+	if e, ok := obj.(*v1alpha1.ImageException); ok {
+		for _, err := range append(exceptionEnded(e, now), exceptionTooLong(e, now)...) {
+			problems = append(problems, err.Error())
+		}
+	}
+	return problems, append(i.warnings(obj), warningsAt(obj, now)...)
 }
 
 // warnings are those that not every install gives.

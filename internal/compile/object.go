@@ -11,14 +11,15 @@ import (
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// The kinds of our objects: policies, and what they refer to.
+// The kinds of our objects: policies, what they refer to, and what loosens them.
 const (
 	KindImagePolicy        = "ImagePolicy"
 	KindClusterImagePolicy = "ClusterImagePolicy"
 	KindTrustRoot          = "TrustRoot"
+	KindImageException     = "ImageException"
 )
 
-// Object is one of our objects: *v1alpha1.ImagePolicy, *v1alpha1.ClusterImagePolicy or *v1alpha1.TrustRoot.
+// Object is one of our objects: *v1alpha1.ImagePolicy, *v1alpha1.ClusterImagePolicy, *v1alpha1.TrustRoot or *v1alpha1.ImageException.
 type Object interface {
 	metav1.Object
 	runtime.Object

@@ -29,18 +29,22 @@ const (
 // fieldManager is the name under which statuses are written.
 const fieldManager = "pratique"
 
-// StatusWriter writes the statuses of a Store's policies and TrustRoots, where they differ from what is there. One replica does.
+// StatusWriter writes the statuses of a Store's policies, TrustRoots and ImageExceptions, where they differ from what is there. One replica does.
 type StatusWriter struct {
-	store  *Store
-	client client.StatusClient
-	queue  workqueue.TypedRateLimitingInterface[key]
-	roots  *rootStatusWriter
+	store      *Store
+	client     client.StatusClient
+	queue      workqueue.TypedRateLimitingInterface[key]
+	roots      *rootStatusWriter
+	exceptions *exceptionStatusWriter
 }
 
-// NewStatusWriter returns what writes the statuses of a store's policies and TrustRoots with a client.
+// NewStatusWriter returns what writes the statuses of a store's objects with a client.
 func NewStatusWriter(s *Store, c client.StatusClient) *StatusWriter {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[key](statusBackoff, statusBackoffs)
-	return &StatusWriter{store: s, client: c, queue: workqueue.NewTypedRateLimitingQueue(limiter), roots: newRootStatusWriter(s.roots, c)}
+	return &StatusWriter{
+		store: s, client: c, queue: workqueue.NewTypedRateLimitingQueue(limiter),
+		roots: newRootStatusWriter(s.roots, c), exceptions: newExceptionStatusWriter(s.exceptions, c),
+	}
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable: two writers would only be in each other's way.
@@ -48,11 +52,12 @@ func (w *StatusWriter) NeedLeaderElection() bool { return true }
 
 // Start implements manager.Runnable: it writes until the context ends.
 func (w *StatusWriter) Start(ctx context.Context) error {
-	var roots sync.WaitGroup
-	defer roots.Wait()
+	var others sync.WaitGroup
+	defer others.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	roots.Go(func() { w.roots.run(ctx) })
+	others.Go(func() { w.roots.run(ctx) })
+	others.Go(func() { w.exceptions.run(ctx) })
 	defer context.AfterFunc(ctx, w.queue.ShutDown)()
 	defer w.queue.ShutDown()
 	for _, k := range w.store.follow(w.queue.Add) {

@@ -78,13 +78,15 @@ type StoreConfig struct {
 	OnChange func()
 }
 
-// Store holds the compiled policies of a cluster and the TrustRoots that they refer to, and keeps them up to date. Every replica runs one.
+// Store holds the compiled policies of a cluster, the TrustRoots that they refer to and the ImageExceptions that loosen them, and keeps them
+// up to date. Every replica runs one.
 type Store struct {
 	config       StoreConfig
 	compiler     Compiler
 	queue        workqueue.TypedDelayingInterface[key] // of ImagePolicies
 	clusterQueue workqueue.TypedDelayingInterface[key] // of ClusterImagePolicies
 	roots        *trustStore
+	exceptions   *exceptionStore
 	started      atomic.Bool
 
 	snapshot   atomic.Pointer[snapshot] // nil until everything is known
@@ -114,15 +116,20 @@ func NewStore(c StoreConfig) (*Store, error) {
 		entries:      map[string]map[string]*entry{},
 	}
 	var err error
+	s.exceptions = newExceptionStore(func() {
+		if s.Synced() { // of the first there is told with the first policies
+			s.changed()
+		}
+	})
 	s.roots, err = newTrustStore(s.compiler.Materials, c.Namespace, c.Trust, s.trustChanged)
 	return s, err
 }
 
-// Synced tells whether every policy, TrustRoot and namespace is known and compiled. It never turns false again: with the API server
+// Synced tells whether every policy, TrustRoot, ImageException and namespace is known and compiled. It never turns false again: with the API server
 // gone, the last policies stay in force.
 func (s *Store) Synced() bool { return s.snapshot.Load() != nil }
 
-// Set returns the policies of a namespace. Only the namespace that the request itself names may be asked for, never one
+// Set returns the policies of a namespace, and its exceptions. Only the namespace that the request itself names may be asked for, never one
 // written in an object. Before everything is synced the error is ErrNotSynced; where the namespace's labels can't be told,
 // it wraps ErrNamespaceUnknown: a namespace without labels would escape every policy that selects by them.
 //
@@ -139,7 +146,9 @@ func (s *Store) Set(ctx context.Context, namespace string) (policy.Set, error) {
 			return policy.Set{}, err
 		}
 	}
-	return policy.Set{Cluster: ns.choose(snap), Namespaced: snap.namespaced[namespace], Unmatched: s.config.Unmatched}, nil
+	return policy.Set{
+		Cluster: ns.choose(snap), Namespaced: snap.namespaced[namespace], Unmatched: s.config.Unmatched, Exceptions: s.exceptions.of(namespace),
+	}, nil
 }
 
 // liveNamespace asks the API server for a namespace that the informer doesn't know: it may be newer than the last event.

@@ -74,7 +74,7 @@ func newWorld(t testing.TB) *world {
 		live: map[string]client.Object{}, gets: map[string]int{},
 	}
 	w.ctx, w.stop = context.WithCancel(t.Context())
-	for _, kind := range []string{"Namespace", KindTrustRoot, KindImagePolicy, KindClusterImagePolicy} {
+	for _, kind := range []string{"Namespace", KindTrustRoot, KindImageException, KindImagePolicy, KindClusterImagePolicy} {
 		w.sources[kind] = &origin{FakeControllerSource: fcache.NewFakeControllerSource()}
 	}
 	store, err := NewStore(StoreConfig{

@@ -50,6 +50,7 @@ func (s *Store) Start(ctx context.Context) error {
 		return nil // the context has ended
 	}
 	s.roots.first(ctx)
+	s.exceptions.first(ctx)
 	s.first(ctx)
 	context.AfterFunc(ctx, s.shutDown)
 	var workers sync.WaitGroup
@@ -62,6 +63,7 @@ func (s *Store) Start(ctx context.Context) error {
 	for range rootCompilers {
 		workers.Go(func() { s.roots.work(ctx) })
 	}
+	workers.Go(func() { s.exceptions.work(ctx) }) // alone: nothing is waited for
 	workers.Wait()
 	return nil
 }
@@ -78,6 +80,7 @@ func (s *Store) shutDown() {
 	s.queue.ShutDown()
 	s.clusterQueue.ShutDown()
 	s.roots.queue.ShutDown()
+	s.exceptions.queue.ShutDown()
 }
 
 // watch registers with the informers, and returns what tells that each has delivered all there was.
@@ -89,6 +92,7 @@ func (s *Store) watch(ctx context.Context) ([]toolscache.InformerSynced, error) 
 	}{
 		{newNamespace(), handler(s.sawNamespace, s.lostNamespace)},
 		{newObject(KindTrustRoot), handler(s.roots.saw, s.roots.lost)},
+		{newObject(KindImageException), handler(s.exceptions.saw, s.exceptions.lost)},
 		{newObject(KindClusterImagePolicy), handler(s.sawPolicy, s.lostPolicy)},
 		{newObject(KindImagePolicy), handler(s.sawPolicy, s.lostPolicy)},
 	} {

@@ -34,7 +34,8 @@ func cureFor(root reflect.Type, path, at string) string {
 		return ": a policy reads Secrets and ConfigMaps of its own namespace only: leave the field out, and put the object there"
 	case root == reflect.TypeFor[v1alpha1.ImagePolicySpec]() && in == root && slices.Contains(fieldNames(cluster), name):
 		return ": only a ClusterImagePolicy has it; an ImagePolicy is about its own namespace"
-	case in == reflect.TypeFor[document]() && (slices.Contains(fieldNames(cluster), name) || slices.Contains(fieldNames(reflect.TypeFor[v1alpha1.TrustRootSpec]()), name)):
+	case in == reflect.TypeFor[document]() && (slices.Contains(fieldNames(cluster), name) || slices.Contains(fieldNames(reflect.TypeFor[v1alpha1.TrustRootSpec]()), name) ||
+		slices.Contains(fieldNames(reflect.TypeFor[v1alpha1.ImageExceptionSpec]()), name)):
 		return ": it belongs in spec"
 	}
 	names := fieldNames(in)

@@ -38,12 +38,15 @@ const maxProblems = 32
 // notYet is how every error begins that says that this version can't do something which the schema already has.
 const notYet = "not supported yet"
 
-// Validate returns what is wrong with a policy or a TrustRoot, as far as that can be told without a cluster. It is what
+// Validate returns what is wrong with one of our objects, as far as that can be told without a cluster and at any time. It is what
 // /validate-policy refuses, what makes a policy unusable, and what the CLI reports: each error names the field and the cure.
 // A TrustRoot's mirror may be asked by plain http only if its host is among plainHTTP, as HOST or HOST:PORT.
 func Validate(obj Object, plainHTTP ...string) field.ErrorList {
 	if t, ok := obj.(*v1alpha1.TrustRoot); ok && t != nil {
 		return trustRootErrors(t, plainHTTP, false)
+	}
+	if e, ok := obj.(*v1alpha1.ImageException); ok && e != nil {
+		return exceptionErrors(e)
 	}
 	v, err := viewOf(obj)
 	if err != nil {
@@ -60,8 +63,7 @@ func Validate(obj Object, plainHTTP ...string) field.ErrorList {
 	c.authorities(spec.Child("authorities"), v.spec.Authorities, v.cluster != nil)
 	c.action(spec, v.spec)
 	if s := v.spec.AcceptSummary; s != nil {
-		c.unsupported(spec.Child("acceptSummary"), "require the papers themselves")
-		c.by(spec.Child("acceptSummary", "by"), s.By)
+		c.acceptSummary(spec.Child("acceptSummary"), s, v.spec.Require)
 	}
 	if v.cluster != nil {
 		c.clusterOnly(spec, v.cluster)
@@ -243,7 +245,7 @@ func (c *checker) action(at *field.Path, s *v1alpha1.ImagePolicySpec) {
 func (c *checker) clusterOnly(at *field.Path, s *v1alpha1.ClusterImagePolicySpec) {
 	c.selector(at.Child("namespaceSelector"), s.NamespaceSelector)
 	if s.NamespaceExceptions != nil {
-		c.unsupported(at.Child("namespaceExceptions"), "leave it out; no namespace can loosen the policy")
+		c.namespaceExceptions(at.Child("namespaceExceptions"), s.NamespaceExceptions)
 	}
 }
 

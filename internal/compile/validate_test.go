@@ -92,7 +92,6 @@ func TestValidateRefuses(t *testing.T) {
 		{"allow without a reason", "images: {include: ['**']}\nallow: {reason: ''}", "spec.allow.reason", "say why"},
 		{"deny without a reason", "images: {include: ['**']}\ndeny: {}", "spec.deny.reason", "say why"},
 		{"a reason of more than 512 bytes", "images: {include: ['**']}\ndeny: {reason: '" + strings.Repeat("x", 513) + "'}", "spec.deny.reason", "at most 512"},
-		{"acceptSummary", "acceptSummary: {by: [release], verifierID: v, insteadOf: [signature]}\n" + signed, "spec.acceptSummary", "not supported yet"},
 
 		{"an authority without a name", with("name: release", "name: ''"), "spec.authorities[0].name", "name the authority"},
 		{"an authority's name in capitals", with("name: release", "name: Release"), "spec.authorities[0].name", "lower-case"},
@@ -141,15 +140,6 @@ func TestValidateRefuses(t *testing.T) {
 
 		{"an empty require", "images: {include: ['**']}\nrequire: {}", "spec.require.signature", "asks for nothing"},
 		{"a require of nulls", "images: {include: ['**']}\nrequire: {signature: null, tests: []}", "spec.require.signature", "asks for nothing"},
-		{"sbom", with("{signature: {by: [release]}}", "{sbom: {by: [release]}}"), "spec.require.sbom", "not supported yet"},
-		{"vulnerabilities", with("{signature: {by: [release]}}", "{vulnerabilities: {by: [release]}}"), "spec.require.vulnerabilities", "not supported yet"},
-		{"secrets", with("{signature: {by: [release]}}", "{secrets: {by: [release]}}"), "spec.require.secrets", "not supported yet"},
-		{"provenance", with("{signature: {by: [release]}}", "{provenance: {by: [release]}}"), "spec.require.provenance", "not supported yet"},
-		{"tests", with("{signature: {by: [release]}}", "{tests: [{name: smoke, by: [release]}]}"), "spec.require.tests", "not supported yet"},
-		{"approvals", with("{signature: {by: [release]}}", "{approvals: {by: [release], environment: e}}"), "spec.require.approvals", "not supported yet"},
-		{"promotion", with("{signature: {by: [release]}}", "{promotion: {by: [release], to: e}}"), "spec.require.promotion", "not supported yet"},
-		{"custom rules", with("{signature: {by: [release]}}", "{custom: [{predicateType: t, by: [release], rules: [{cel: 'true', message: m}]}]}"), "spec.require.custom", "not supported yet"},
-		{"a requirement beside a signature", with("{signature: {by: [release]}}", "{signature: {by: [release]}, sbom: {by: [release]}}"), "spec.require.sbom", "not supported yet"},
 
 		{"a signature by an authority that isn't defined", with("by: [release]", "by: [relaese]"), "spec.require.signature.by[0]", `"relaese" is not defined; spec.authorities has: release`},
 		{"a signature by an authority, where there are none", "images: {include: ['**']}\nrequire: {signature: {by: [release]}}", "spec.require.signature.by[0]", "spec.authorities has: none"},
@@ -183,7 +173,11 @@ func TestValidateRefusesInAClusterImagePolicy(t *testing.T) {
 		{"a selector of a name that no namespace has", "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: Payments}}\n" + bySecret, "spec.namespaceSelector", "no namespace can match"},
 		{"a selector of more than 64 terms", "namespaceSelector:\n  matchLabels:\n" + items(65, "    l%d: a") + bySecret, "spec.namespaceSelector", "at most 64"},
 		{"a selector of more than 1024 values", "namespaceSelector:\n  matchExpressions:\n  - key: env\n    operator: NotIn\n    values:\n" + items(1025, "    - v%d") + bySecret, "spec.namespaceSelector.matchExpressions[0].values", "at most 1024"},
-		{"exceptions for namespaces", "namespaceExceptions: {severities: [low]}\n" + bySecret, "spec.namespaceExceptions", "not supported yet"},
+		{"exceptions of no severity", "namespaceExceptions: {maxDuration: 720h}\n" + bySecret, "spec.namespaceExceptions.severities", "name the severities"},
+		{"exceptions of an unknown severity", "namespaceExceptions: {severities: [Low]}\n" + bySecret, "spec.namespaceExceptions.severities[0]", "supported values"},
+		{"exceptions of one severity twice", "namespaceExceptions: {severities: [low, low]}\n" + bySecret, "spec.namespaceExceptions.severities[1]", "Duplicate"},
+		{"exceptions for longer than any lasts", "namespaceExceptions: {severities: [low], maxDuration: 2161h}\n" + bySecret, "spec.namespaceExceptions.maxDuration", "at most 2160h"},
+		{"exceptions for no time", "namespaceExceptions: {severities: [low], maxDuration: 0s}\n" + bySecret, "spec.namespaceExceptions.maxDuration", "more than 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

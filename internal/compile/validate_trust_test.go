@@ -114,7 +114,7 @@ func TestATrustRootThatIsNotEvenOne(t *testing.T) {
 	for raw, want := range map[string][]string{
 		`{"apiVersion":"pratique.dev/v1alpha1","kind":"TrustRoot","metadata":{"name":"a"},"sources":[]}`: {
 			`unknown field "sources": it belongs in spec`, "spec: missing: say in it where the trusted roots come from, for instance {sources: [{public: {}}]}"},
-		`{"apiVersion":"pratique.dev/v1alpha1","kind":"TrustRoots","spec":{}}`: {`kind: "TrustRoots", want ImagePolicy, ClusterImagePolicy or TrustRoot`},
+		`{"apiVersion":"pratique.dev/v1alpha1","kind":"TrustRoots","spec":{}}`: {`kind: "TrustRoots", want ImagePolicy, ClusterImagePolicy, TrustRoot or ImageException`},
 	} {
 		problems, _ := Install{}.Check([]byte(raw))
 		if diff := cmp.Diff(want, problems); diff != "" {

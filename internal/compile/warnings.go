@@ -13,7 +13,7 @@ import (
 // maxWarning bounds a warning, in bytes: the API server drops longer ones.
 const maxWarning = 120
 
-// Warnings returns what is allowed in a policy or a TrustRoot, but probably not meant. Each is one line of at most 120
+// Warnings returns what is allowed in one of our objects, but probably not meant. Each is one line of at most 120
 // characters, since the API server drops longer ones.
 func Warnings(obj Object) []string { return warningsAt(obj, time.Now()) }
 
@@ -24,6 +24,10 @@ func warningsAt(obj Object, now time.Time) []string {
 		w.trustRoot(t)
 		return w.out
 	}
+	if e, ok := obj.(*v1alpha1.ImageException); ok && e != nil {
+		w.exception(e)
+		return w.out
+	}
 	v, err := viewOf(obj)
 	if err != nil {
 		return nil
@@ -31,7 +35,9 @@ func warningsAt(obj Object, now time.Time) []string {
 	w.images(v.spec)
 	w.references(v.spec)
 	w.authorities(v.spec.Authorities)
+	w.require(v.spec)
 	if v.cluster != nil {
+		w.namespaceExceptions(v.cluster)
 		if label, ok := escapesBy(v.cluster.NamespaceSelector); ok {
 			const text = "spec.namespaceSelector: a namespace without the label %s escapes; NotIn and DoesNotExist select it"
 			w.say(text, line(label, maxWarning-len(text)+len("%s")))
@@ -73,7 +79,7 @@ func (w *warner) images(s *v1alpha1.ImagePolicySpec) {
 		}
 	}
 	if len(s.Images.Platforms) > 0 && !aboutPlatforms(s.Require) {
-		w.say("spec.images.platforms: means nothing here; a signature is about the digest that runs, all platforms at once")
+		w.say("spec.images.platforms: means nothing here; what is required is about the digest that runs, all platforms at once")
 	}
 }
 

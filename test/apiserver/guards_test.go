@@ -259,7 +259,7 @@ func TestTheGuardsPassTheAPIServersTypeCheck(t *testing.T) {
 				t.Errorf("%s: %s: %s", p.Name, w.FieldRef, w.Warning)
 			}
 		}
-		want := []string{"pratique-crds", labelsGuard, "pratique-namespace-subresources", newLabelsGuard, policiesGuard, webhooksGuard}
+		want := []string{"pratique-crds", exceptionsGuard, labelsGuard, "pratique-namespace-subresources", newLabelsGuard, policiesGuard, webhooksGuard}
 		if slices.Sort(names); !slices.Equal(names, want) {
 			t.Errorf("the guards are %s, want %s", names, want)
 		}

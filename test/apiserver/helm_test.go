@@ -93,7 +93,7 @@ func TestHelmInstallsAndUninstalls(t *testing.T) {
 		_, err := s.create(pod("unasked", bad))
 		return err
 	})
-	for _, resource := range []string{"imagepolicies", "clusterimagepolicies"} {
+	for _, resource := range []string{"imagepolicies", "clusterimagepolicies", "trustroots", "imageexceptions"} {
 		_, err := s.objects.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).
 			Get(s.ctx, resource+".pratique.dev", metav1.GetOptions{})
 		s.want("the CRD of "+resource+" after uninstall", err)
@@ -103,7 +103,7 @@ func TestHelmInstallsAndUninstalls(t *testing.T) {
 
 	// With nobody to refuse them, policies can be written that this version can't use. They refuse what they match.
 	unusable := map[string]*scene{"typo": s.in(t, "typo"), "newer": s.in(t, "newer")}
-	for ns, field := range map[string]string{"typo": "atleast: 2", "newer": "atLeast: 1}, sbom: {by: [release]"} {
+	for ns, field := range map[string]string{"typo": "atleast: 2", "newer": "atLeast: 1}, hardware: {by: [release]"} {
 		s := unusable[ns]
 		s.namespace(ns, nil)
 		_, err := s.tryPolicy(strings.ReplaceAll(signedBy, "by: [release]", "by: [release], "+field))
@@ -124,7 +124,7 @@ func TestHelmInstallsAndUninstalls(t *testing.T) {
 		return nil
 	})
 	unusable["typo"].wantUnusable(good, "InvalidField", `unknown field "spec.require.signature.atleast"`)
-	unusable["newer"].wantUnusable(good, "NotSupported", "spec.require.sbom: Forbidden: not supported yet")
+	unusable["newer"].wantUnusable(good, "InvalidField", `unknown field "spec.require.hardware"`)
 }
 
 // wantUnusable checks what becomes of a policy that got past /validate-policy.

@@ -70,9 +70,14 @@ func badPolicies(t *testing.T) []struct {
 		{"two PEMs, one of them weak", with{"authorities": `{name: release, key: {data: ` + quoted(string(papers.NewKey(t, papers.P256).PublicPEM)+string(weak.PublicPEM)) + `}}`},
 			"spec.authorities[0].key.data"},
 		{"more signers than there are", with{"does": "require: {signature: {by: [release], atLeast: 2}}"}, "spec.require.signature.atLeast"},
-		{"an SBOM", with{"does": "require: {sbom: {by: [release]}}"}, "spec.require.sbom: Forbidden: not supported yet"},
-		{"an SBOM beside a signature", with{"does": "require: {signature: {by: [release]}, sbom: {by: [release]}}"}, "spec.require.sbom: Forbidden: not supported yet"},
-		{"vulnerabilities", with{"does": "require: {vulnerabilities: {by: [release], max: {critical: 0}}}"}, "spec.require.vulnerabilities: Forbidden: not supported yet"},
+		{"an exception that ends at no time", with{"does": `require: {sbom: {by: [release], licenses: {deny: ["GPL-*"], exceptions: [{package: a, license: MIT, reason: b, expires: tomorrow}]}}}`},
+			"spec.require.sbom.licenses.exceptions[0].expires"},
+		{"a typo in a severity", with{"does": "require: {signature: {by: [release]}, vulnerabilities: {by: [release], max: {criticl: 0}}}"}, `unknown field "spec.require.vulnerabilities.max.criticl"`},
+		{"a builder that is anybody", with{"does": `require: {provenance: {by: [release], builderPatterns: [".*"]}}`}, "spec.require.provenance.builderPatterns[0]"},
+		{"a rule that is no CEL", with{"does": `require: {custom: [{predicateType: "https://acme.example/review/v1", by: [release], rules: [{cel: "predicate.", message: a}]}]}`},
+			"spec.require.custom[0].rules[0].cel"},
+		{"a rule that is no bool", with{"does": `require: {custom: [{predicateType: "https://acme.example/review/v1", by: [release], rules: [{cel: "1 + 1", message: a}]}]}`},
+			"spec.require.custom[0].rules[0].cel"},
 		{"a typo in an identity", with{"authorities": `{name: release, keyless: {identities: [{issuer: "https://a.example", subject: b, extension: {}}]}}`},
 			`unknown field "spec.authorities[0].keyless.identities[0].extension": did you mean extensions?`},
 		{"an identity of anybody", with{"authorities": `{name: release, keyless: {identities: [{issuer: "https://a.example", subjectPattern: ".*"}]}}`},
@@ -81,7 +86,7 @@ func badPolicies(t *testing.T) []struct {
 		{"a tag glob that matches no tag", with{"references": `{tags: Allow, deny: ["v1:*"]}`}, "spec.references.deny[0]"},
 		{"an image without a host", with{"images": "{include: [nginx]}"}, "spec.images.include[0]"},
 		{"a host without a path", with{"images": `{include: ["registry.example.com"]}`}, "spec.images.include[0]"},
-		{"a summary", with{"does": "require: {signature: {by: [release]}}\n  acceptSummary: {by: [release], verifierID: a, insteadOf: [sbom], maxAge: 1h}"}, "spec.acceptSummary: Forbidden: not supported yet"},
+		{"a summary of what isn't asked for", with{"does": "require: {signature: {by: [release]}}\n  acceptSummary: {by: [release], verifierID: \"https://acme.example/promoter\", insteadOf: [sbom], maxAge: 1h}"}, "spec.acceptSummary.insteadOf[0]"},
 	}
 }
 

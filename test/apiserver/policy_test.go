@@ -75,7 +75,7 @@ func (s *scene) object(text string) *unstructured.Unstructured {
 	return &u
 }
 
-// policies is where a policy, or a TrustRoot, is written.
+// policies is where a policy, a TrustRoot or an ImageException is written.
 func (s *scene) policies(u *unstructured.Unstructured) dynamic.ResourceInterface {
 	switch u.GetKind() {
 	case "ImagePolicy":
@@ -84,6 +84,8 @@ func (s *scene) policies(u *unstructured.Unstructured) dynamic.ResourceInterface
 		return s.objects.Resource(v1alpha1.GroupVersion().WithResource("clusterimagepolicies"))
 	case "TrustRoot":
 		return s.objects.Resource(v1alpha1.GroupVersion().WithResource("trustroots"))
+	case "ImageException":
+		return s.objects.Resource(v1alpha1.GroupVersion().WithResource("imageexceptions")).Namespace(u.GetNamespace())
 	}
 	s.t.Fatalf("%s is no policy", u.GetKind())
 	return nil

@@ -1,0 +1,149 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/github/go-spdx/v2/spdxexp/spdxlicenses"
+
+	"github.com/pratique-dev/pratique/api/v1alpha1"
+	"github.com/pratique-dev/pratique/pkg/policy"
+)
+
+// require warns of what a policy asks for, but probably doesn't mean.
+func (w *warner) require(s *v1alpha1.ImagePolicySpec) {
+	r := s.Require
+	if r == nil {
+		return
+	}
+	if r.SBOM != nil {
+		w.sbom(r.SBOM)
+	}
+	if r.Vulnerabilities != nil {
+		w.vulnerabilities(r.Vulnerabilities)
+	}
+	if p := r.Provenance; p != nil {
+		if len(p.Builders) == 0 && len(p.BuilderPatterns) == 0 {
+			w.say("spec.require.provenance: names no builder, so that whatever its signers say has built it will do")
+		}
+		for i, source := range p.Sources[:min(len(p.Sources), maxProvenanceNames)] {
+			if _, path, ok := strings.Cut(source, "://"); ok && strings.Contains(path, "@") {
+				w.say("spec.require.provenance.sources[%d]: what is behind the @ isn't compared; write it in refs", i)
+			}
+		}
+	}
+	for i, t := range r.Tests[:min(len(r.Tests), maxRequirements)] {
+		if t.MaxAge != nil && onlyKeys(t.By, s.Authorities) {
+			w.say("spec.require.tests[%d].maxAge: a test result has no time, and by a key none can be told: it is refused", i)
+		}
+	}
+}
+
+// onlyKeys tells whether all of some authorities are keys: of what they sign nobody but they tells the time of signing.
+func onlyKeys(by []string, all []v1alpha1.Authority) bool {
+	n := 0
+	for _, a := range all[:min(len(all), maxAuthorities)] {
+		switch {
+		case !slices.Contains(by, a.Name):
+		case a.Key == nil:
+			return false
+		default:
+			n++
+		}
+	}
+	return n > 0
+}
+
+func (w *warner) sbom(s *v1alpha1.SBOMRequirement) {
+	const at = "spec.require.sbom"
+	if s.MinPackages != nil && *s.MinPackages == 0 {
+		w.say("%s.minPackages: 0: an SBOM of nothing will do", at)
+	}
+	l := s.Licenses
+	if l == nil {
+		return
+	}
+	known := licenses{}
+	w.licenses(at+".licenses.deny", l.Deny, &known)
+	w.licenses(at+".licenses.allow", l.Allow, &known)
+	for i, e := range l.Exceptions[:min(len(l.Exceptions), maxPolicyExceptions)] {
+		w.expired(fmt.Sprintf("%s.licenses.exceptions[%d]", at, i), e.Expires)
+	}
+}
+
+// licenses warns of globs that no identifier of the SPDX licence list matches. They may be meant for other texts, but most are typos: GLP-*.
+func (w *warner) licenses(at string, globs []string, known *licenses) {
+	for i, g := range globs[:min(len(globs), maxLicenses)] {
+		if len(g) > maxLicense || strings.HasPrefix(strings.ToLower(g), "licenseref-") || strings.HasPrefix(strings.ToLower(g), "documentref-") {
+			continue
+		}
+		if !known.match(g) {
+			w.say("%s[%d]: %s is no SPDX identifier's name; did you mean another?", at, i, line(g, 32))
+		}
+	}
+}
+
+// licenses are the identifiers of the SPDX licence list, in lower case, once they were needed.
+type licenses struct {
+	ids []string
+}
+
+func (l *licenses) match(glob string) bool {
+	if l.ids == nil {
+		for _, id := range slices.Concat(spdxlicenses.GetLicenses(), spdxlicenses.GetDeprecated()) {
+			l.ids = append(l.ids, strings.ToLower(id))
+		}
+	}
+	glob = strings.ToLower(glob)
+	bare := strings.TrimSuffix(glob, "+") // "or later", as SPDX 2 writes it
+	return slices.ContainsFunc(l.ids, func(id string) bool { return globMatches(glob, id) || globMatches(bare, id) })
+}
+
+// globMatches tells whether a glob of * and ? matches the whole of a text.
+func globMatches(glob, text string) bool {
+	retryGlob, retryText := -1, 0 // after the last *, and from where in the text to try it next
+	g, t := 0, 0
+	for t < len(text) {
+		switch {
+		case g < len(glob) && glob[g] == '*':
+			g++
+			retryGlob, retryText = g, t
+		case g < len(glob) && (glob[g] == '?' || glob[g] == text[t]):
+			g++
+			t++
+		case retryGlob >= 0:
+			retryText++
+			g, t = retryGlob, retryText
+		default:
+			return false
+		}
+	}
+	return strings.Trim(glob[g:], "*") == ""
+}
+
+func (w *warner) vulnerabilities(v *v1alpha1.VulnerabilitiesRequirement) {
+	const at = "spec.require.vulnerabilities"
+	most := countsOf(v.Max)
+	for _, warn := range countsOf(v.Warn) {
+		for _, m := range most {
+			if m.severity == warn.severity && *warn.count >= *m.count {
+				w.say("%s.warn.%s: %d never warns: above %d, its max, it is refused", at, warn.severity, *warn.count, *m.count)
+			}
+		}
+	}
+	if len(most) == 0 && len(countsOf(v.Warn)) == 0 {
+		w.say("%s: limits nothing: it wants a scan, whatever that found; set max or warn", at)
+	}
+	for i, e := range v.Exceptions[:min(len(v.Exceptions), maxPolicyExceptions)] {
+		w.expired(fmt.Sprintf("%s.exceptions[%d]", at, i), e.Expires)
+	}
+}
+
+// expired warns of an exception that excuses nothing any more.
+func (w *warner) expired(at, expires string) {
+	if until, err := policy.ParseExpires(expires); err == nil && !w.now.Before(until) {
+		w.say("%s: ended at %s, so that it excuses nothing", at, until.UTC().Format(time.RFC3339))
+	}
+}
