@@ -65,7 +65,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args[1:])
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(verifyCommand())
+	root.AddCommand(verifyCommand(), approveCommand(), attestCommand(), sbomCommand(), scanReportCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitAllowed

@@ -76,6 +76,12 @@ func describe(b *strings.Builder, v policy.Verdict) {
 	}
 }
 
+// What may help where a registry can't be read. Both take its host, twice.
+const (
+	curePlainHTTP   = "%s is asked by https only, and not at a loopback or link-local address; if it is a registry of yours that speaks plain http: --plain-http %s"
+	cureCredentials = "%s wants credentials: docker login %s, or --registry-config FILE"
+)
+
 // cures names flags that may help, for what the engine can't know: that it runs in a shell.
 func cures(d admission.Decision) []string {
 	var out []string
@@ -94,9 +100,9 @@ func cures(d admission.Decision) []string {
 			for _, r := range v.Failing() {
 				switch {
 				case r.Reason == policy.RegistryForbidden, strings.Contains(r.Detail, http.ErrSchemeMismatch.Error()):
-					add("%s is asked by https only, and not at a loopback or link-local address; if it is a registry of yours that speaks plain http: --plain-http %s", host)
+					add(curePlainHTTP, host)
 				case r.Reason == policy.RegistryUnauthorized:
-					add("%s wants credentials: docker login %s, or --registry-config FILE", host)
+					add(cureCredentials, host)
 				}
 			}
 		}

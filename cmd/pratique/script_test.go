@@ -52,6 +52,7 @@ func begin(env *testscript.Env) error {
 //	json FILE               what was printed is one JSON document, of the fields and values in FILE: a string "*" there is any string
 func commands(t *testing.T) map[string]func(*testscript.TestScript, bool, []string) {
 	all := sigstoreCommands(t)
+	maps.Copy(all, signCommands(t))
 	maps.Copy(all, map[string]func(*testscript.TestScript, bool, []string){
 		"keys": cmdKeys, "registry": cmdRegistry, "down": cmdDown, "expand": cmdExpand, "exits": cmdExits, "json": cmdJSON,
 		"push":   func(ts *testscript.TestScript, neg bool, args []string) { cmdPush(failer{t, ts}, ts, neg, args) },

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/pratique-dev/pratique/internal/registry"
@@ -60,18 +61,28 @@ or a policy can't be used as it is written.`,
 		},
 	}
 	flags := cmd.Flags()
+	f.bindPolicies(flags)
+	f.bindRegistries(flags)
+	flags.BoolVar(&f.explain, "explain", false, "after the verdicts, tell for each authority what was looked for, where, what was there, and why it was not accepted")
+	flags.StringVar(&f.manifest, "manifest", "", "`FILE` of Pods and workloads whose images are judged too; - is standard input")
+	flags.StringVar(&f.unmatched, "unmatched-images", "Allow", "what the install does with images in a namespace that no enforcing policy closes: Deny, Warn or Allow")
+	flags.BoolVar(&f.pin, "pin", true, "the install rewrites tags to digests where policies want it; with --pin=false such a tag is refused, with the digest to use")
+	return cmd
+}
+
+// bindPolicies binds the flags that say whose policies are asked, and how the answer is printed.
+func (f *verifyFlags) bindPolicies(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.files, "filename", "f", nil, "`FILE` or directory of policies and of what they refer to; - is standard input (repeatable)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the `NAMESPACE` whose policies are asked")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
-	flags.BoolVar(&f.explain, "explain", false, "after the verdicts, tell for each authority what was looked for, where, what was there, and why it was not accepted")
-	flags.StringVar(&f.manifest, "manifest", "", "`FILE` of Pods and workloads whose images are judged too; - is standard input")
+	f.cluster.bind(flags)
+}
+
+// bindRegistries binds the flags that say how registries are spoken to.
+func (f *verifyFlags) bindRegistries(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "registry or TUF mirror `HOST[:PORT]` that is spoken to by plain http, and may be at any address (repeatable; without a port, every port)")
 	flags.StringVar(&f.list, "registries", "", "YAML `FILE` of how registries are read, as the install has it: mirrors, CAs, plain http; where it names a secretRef, which is the install's, give credentials of your own")
-	flags.StringVar(&f.unmatched, "unmatched-images", "Allow", "what the install does with images in a namespace that no enforcing policy closes: Deny, Warn or Allow")
-	flags.BoolVar(&f.pin, "pin", true, "the install rewrites tags to digests where policies want it; with --pin=false such a tag is refused, with the digest to use")
 	flags.StringVar(&f.config, "registry-config", "", "docker config.json `FILE` with the credentials of registries (default: $DOCKER_CONFIG/config.json or ~/.docker/config.json, where there is one; credential helpers are not called)")
-	f.cluster.bind(flags)
-	return cmd
 }
 
 func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []string) error {
@@ -223,7 +234,11 @@ func decide(ctx context.Context, e *admission.Evaluator, namespace string, image
 
 // readInput reads a file, or standard input by the name -, within a bound.
 func readInput(path string) ([]byte, error) {
-	const most = 16 << 20 // manifests of a whole cluster fit; a disk image doesn't
+	return readUpTo(path, 16<<20) // manifests of a whole cluster fit; a disk image doesn't
+}
+
+// readUpTo reads a file of at most so many bytes, or standard input by the name -.
+func readUpTo(path string, most int64) ([]byte, error) {
 	var in io.Reader = os.Stdin
 	if path != "-" {
 		file, err := os.Open(path)
@@ -237,7 +252,7 @@ func readInput(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > most {
+	if int64(len(data)) > most {
 		return nil, fmt.Errorf("%s is over %d MiB", path, most>>20)
 	}
 	return data, nil

@@ -122,26 +122,24 @@ func (r custom) Judge(c Case, findings []verify.Findings) Result {
 // content evaluates the rules on one statement: all of them, so that whoever has to mend it sees all that is wrong.
 func (r custom) content(c Case, p paper[*predicate.Whole]) Result {
 	vars := newVariables(c, p)
-	left := uint64(maxCost)
 	var wrong []string
 	failed := false
 	for i, rule := range r.rules {
-		cost, verdict, err := rule.holds(c.Image.Done, vars)
-		switch {
-		case errors.Is(err, errInterrupted):
+		verdict, err := rule.holds(vars)
+		if errors.Is(err, errInterrupted) {
 			return Result{Reason: Overtime, Detail: "the rules were not evaluated in time"}
-		case err != nil:
-			failed = true
-			wrong = append(wrong, fmt.Sprintf("rule %d (%s) can't be evaluated: %s", i+1, ruleMessage(rule.message), printable(err.Error())))
-		case !verdict:
-			wrong = append(wrong, ruleMessage(rule.message))
 		}
-		if cost > left {
+		if errors.Is(err, errTooCostly) {
 			failed = true
-			wrong = append(wrong, fmt.Sprintf("rules 1 to %d cost too much together", i+1))
+			wrong = append(wrong, fmt.Sprintf("rules 1 to %d cost too much on this statement", i+1))
 			break
 		}
-		left -= cost
+		if err != nil {
+			failed = true
+			wrong = append(wrong, fmt.Sprintf("rule %d (%s) can't be evaluated: %s", i+1, ruleMessage(rule.message), printable(err.Error())))
+		} else if !verdict {
+			wrong = append(wrong, ruleMessage(rule.message))
+		}
 	}
 	switch {
 	case len(wrong) == 0:

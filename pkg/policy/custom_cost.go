@@ -4,7 +4,6 @@ import (
 	"github.com/google/cel-go/checker"
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
-	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
@@ -62,40 +61,27 @@ const bytesAUnit = 16
 // stepsAUnit is how many steps of a regular expression's program are made in one unit of cost.
 const stepsAUnit = 8
 
-// meter tells what a step did cost. CEL's own meter takes a list for as large as it is long, whatever is in it, and a regular expression for as
-// large as it is written.
-type meter struct {
-	patterns map[string]uint64 // with their instructions
-}
-
-var _ interpreter.ActualCostEstimator = meter{}
-
-// CallCost implements interpreter.ActualCostEstimator.
-func (m meter) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+// callCost is what a call did cost.
+func callCost(function string, args []interpreter.InterpretableV2, result ref.Val, vars *variables) uint64 {
 	cost := uint64(1)
 	switch {
 	case len(args) == 2 && (function == operators.Equals || function == operators.NotEquals):
-		if hasParts(args[0]) && hasParts(args[1]) {
-			cost += min(weight(args[0]), weight(args[1]))
-		} else {
-			cost += min(textLength(args[0]), textLength(args[1])) / bytesAUnit
+		a, b := vars.valueOf(args[0]), vars.valueOf(args[1])
+		if hasParts(a) && hasParts(b) {
+			return cost + min(weight(a), weight(b))
 		}
+		return cost + min(textLength(a), textLength(b))/bytesAUnit
 	case len(args) == 2 && (function == operators.In || function == operators.OldIn):
-		if _, ok := args[1].(traits.Mapper); ok {
-			cost += weight(args[0])
-		} else {
-			cost += weight(args[1])
+		in := vars.valueOf(args[1])
+		if _, ok := in.(traits.Mapper); ok {
+			return cost + weight(vars.valueOf(args[0]))
 		}
-	case len(args) == 2 && function == overloads.Matches:
-		pattern, _ := args[1].(types.String)
-		cost += (1 + textLength(args[0])) * max(1, m.patterns[string(pattern)]) / stepsAUnit
-	default:
-		for _, a := range args {
-			cost += textLength(a) / bytesAUnit
-		}
-		cost += textLength(result) / bytesAUnit
+		return cost + weight(in)
 	}
-	return &cost
+	for _, a := range args {
+		cost += textLength(vars.valueOf(a)) / bytesAUnit
+	}
+	return cost + textLength(result)/bytesAUnit
 }
 
 func hasParts(v ref.Val) bool {

@@ -37,16 +37,15 @@ const (
 // former finds out the form of an expression, and refuses expressions that could grow without bound.
 type former struct {
 	ast      *ast.AST
-	loops    map[string]int    // variables of the loops around, by how many of them have the name
-	gathered []form            // what the loops around gather
-	patterns map[string]uint64 // of matches, with their instructions
+	loops    map[string]int // variables of the loops around, by how many of them have the name
+	gathered []form         // what the loops around gather
 }
 
-// checkForm refuses what Check says, and returns the patterns of the expression with the number of their instructions.
-func checkForm(checked *cel.Ast) (map[string]uint64, error) {
-	f := former{ast: checked.NativeRep(), loops: map[string]int{}, patterns: map[string]uint64{}}
+// checkForm refuses what Check says.
+func checkForm(checked *cel.Ast) error {
+	f := former{ast: checked.NativeRep(), loops: map[string]int{}}
 	_, err := f.of(f.ast.Expr())
-	return f.patterns, err
+	return err
 }
 
 // refuse says what is wrong with a part of the expression, and where.
@@ -201,7 +200,7 @@ func (f *former) isScalar(e ast.Expr) bool {
 	return false
 }
 
-// pattern takes the pattern of matches, which has to be written out: what it costs hangs on it.
+// pattern checks the pattern of matches, which has to be written out: what it costs hangs on it.
 func (f *former) pattern(e ast.Expr) error {
 	var text types.String
 	if e.Kind() == ast.LiteralKind {
@@ -210,11 +209,9 @@ func (f *former) pattern(e ast.Expr) error {
 	if text == "" {
 		return f.refuse(e, "the pattern of matches must be written out, as a text that isn't empty")
 	}
-	steps, err := instructions(string(text))
-	if err != nil {
+	if _, err := instructions(string(text)); err != nil {
 		return f.refuse(e, "%v", err)
 	}
-	f.patterns[string(text)] = steps
 	return nil
 }
 

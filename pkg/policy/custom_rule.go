@@ -1,14 +1,13 @@
 package policy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
 )
 
@@ -22,15 +21,12 @@ const (
 	maxExpressionNodes = 4096
 	// maxPatternSteps bounds the instructions of a regular expression: matching takes up to as many steps for each byte.
 	maxPatternSteps = 512
-	// maxCost bounds what the rules of a requirement may cost together on one statement, in units of a step: a loop over the 3,000 findings that
-	// predicate.MaxWhole holds costs some 20,000. It isn't more, since CEL's own meter takes longer for each turn the more turns a loop has had:
-	// the largest loop that the bound lets pass takes a tenth of a second, one of twice as many turns four times as long.
-	maxCost = 30_000
-	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: ten times as much as it may really
+	// maxCost bounds what the rules of a requirement may cost together on one statement, in units of a step, some 50 ns: a loop over the 3,000
+	// findings that predicate.MaxWhole holds costs some 20,000.
+	maxCost = 200_000
+	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: five times as much as it may really
 	// cost, since what is expected is the worst of an ordinary statement.
-	maxEstimate = 300_000
-	// checkEvery is after how many turns of a loop is looked whether anybody still waits.
-	checkEvery = 100
+	maxEstimate = 1_000_000
 )
 
 // The types of what rules see.
@@ -102,6 +98,7 @@ func (c *RuleCompiler) Check(expression string) error {
 type rule struct {
 	message string
 	program cel.Program
+	steps   int
 }
 
 // compile compiles a rule.
@@ -124,8 +121,7 @@ func (c *RuleCompiler) compile(text Rule) (r *rule, err error) {
 	if t := ast.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
 		return nil, fmt.Errorf("it is of type %s, and must be true or false", cel.FormatCELType(t))
 	}
-	patterns, err := checkForm(ast)
-	if err != nil {
+	if err := checkForm(ast); err != nil {
 		return nil, err
 	}
 	estimate, err := c.env.EstimateCost(ast, estimator{})
@@ -135,16 +131,12 @@ func (c *RuleCompiler) compile(text Rule) (r *rule, err error) {
 	case estimate.Max > maxEstimate:
 		return nil, errors.New("it may cost too much: loops within loops multiply, as do texts that are added to themselves")
 	}
-	program, err := c.env.Program(ast,
-		cel.EvalOptions(cel.OptOptimize), // patterns are compiled once
-		cel.CostTracking(meter{patterns}),
-		cel.CostLimit(maxCost),
-		cel.InterruptCheckFrequency(checkEvery),
-	)
+	var steps metered
+	program, err := c.env.Program(ast, cel.CustomDecoratorV2(steps.decorate), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, err
 	}
-	return &rule{message: text.Message, program: program}, nil
+	return &rule{message: text.Message, program: program, steps: steps.steps}, nil
 }
 
 // firstIssue words what CEL says is wrong, and where.
@@ -164,69 +156,34 @@ func positioned(line, column int, what string) error {
 	return fmt.Errorf("line %d, column %d: %s", line, column+1, printableName(what))
 }
 
-// errInterrupted says that nobody waits for the answer any more.
-var errInterrupted = errors.New("interrupted")
+// What ends an evaluation, beside what is wrong with the rule.
+var (
+	errInterrupted = errors.New("nobody waits for the answer any more")
+	errTooCostly   = errors.New("it costs too much on this statement")
+)
 
-// holds evaluates a rule, and says what that cost.
-func (r *rule) holds(done <-chan struct{}, vars *variables) (cost uint64, verdict bool, err error) {
-	vars.noTime = false
-	eval := func() (v any, d *cel.EvalDetails, err error) {
-		if done == nil {
-			out, d, err := r.program.Eval(vars)
-			return out, d, err
-		}
-		out, d, err := r.program.ContextEval(waiting{done}, vars)
-		return out, d, err
+// holds evaluates a rule.
+func (r *rule) holds(vars *variables) (bool, error) {
+	vars.noTime, vars.values = false, make([]ref.Val, r.steps)
+	if vars.gone() {
+		return false, errInterrupted
 	}
-	out, details, err := eval()
-	if spent := details.ActualCost(); spent != nil {
-		cost = *spent
+	out, _, err := r.program.Eval(vars)
+	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err); ok {
+		if cancelled.Cause == interpreter.CostLimitExceeded {
+			return false, errTooCostly
+		}
+		return false, errInterrupted
 	}
 	switch {
-	case err != nil && (waiting{done}).Err() != nil:
-		return cost, false, errInterrupted
 	case err != nil && vars.noTime:
-		return cost, false, errors.New("verifiedTime isn't known: no log and no timestamp authority saw the signature")
-	case tooCostly(err):
-		return maxCost, false, errors.New("it costs too much on this statement")
+		return false, errors.New("verifiedTime isn't known: no log and no timestamp authority saw the signature")
 	case err != nil:
-		return cost, false, err
+		return false, err
 	}
 	is, ok := out.(types.Bool)
 	if !ok {
-		return cost, false, errors.New("it is neither true nor false")
+		return false, errors.New("it is neither true nor false")
 	}
-	return cost, bool(is), nil
+	return bool(is), nil
 }
-
-// tooCostly tells whether CEL gave an evaluation up for its cost.
-func tooCostly(err error) bool {
-	cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err)
-	return ok && cancelled.Cause == interpreter.CostLimitExceeded
-}
-
-// waiting is a context.Context of a channel that is closed when nobody waits any more.
-type waiting struct{ done <-chan struct{} }
-
-// Deadline implements context.Context: it has none of its own.
-func (w waiting) Deadline() (time.Time, bool) { return time.Time{}, false }
-
-// Done implements context.Context.
-func (w waiting) Done() <-chan struct{} { return w.done }
-
-// Err implements context.Context.
-func (w waiting) Err() error {
-	select {
-	case <-w.done:
-		return context.Canceled
-	default:
-		return nil
-	}
-}
-
-// Value implements context.Context.
-func (w waiting) Value(any) any { return nil }
-
-// AfterFunc keeps package context from starting a goroutine for each evaluation, which would tell a context that CEL makes of this one, and that
-// nothing listens to: its loops look at Done.
-func (w waiting) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -82,13 +83,14 @@ func TestWhatRulesSee(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cost, got, err := r.holds(nil, stated(t, vars))
+			on := stated(t, vars)
+			got, err := r.holds(on)
 			switch {
 			case err != nil && !strings.Contains(err.Error(), tt.want):
 				t.Errorf("error %q, want one with %q", err, tt.want)
 			case err == nil && map[bool]string{true: "true", false: "false"}[got] != tt.want:
 				t.Errorf("%v, want %s", got, tt.want)
-			case cost == 0 && strings.Contains(tt.rule, "=="):
+			case on.spent == 0 && strings.Contains(tt.rule, "=="):
 				t.Error("it cost nothing")
 			}
 		})
@@ -192,8 +194,9 @@ func TestRow86_WhatCostsTooMuchIsNotTrue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if cost, ok, err := r.holds(nil, stated(t, tt.predicate)); err == nil || ok || !strings.Contains(err.Error(), "costs too much") {
-				t.Errorf("%v, %v, cost %d: want that it costs too much", ok, err, cost)
+			on := stated(t, tt.predicate)
+			if ok, err := r.holds(on); !errors.Is(err, errTooCostly) {
+				t.Errorf("%v, %v, cost %d: want that it costs too much", ok, err, on.spent)
 			}
 		})
 	}
@@ -228,7 +231,7 @@ func BenchmarkRules(b *testing.B) {
 			vars := stated(b, items)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok, err := r.holds(nil, newVariables(vars.c, vars.p)); !ok || err != nil {
+				if ok, err := r.holds(newVariables(vars.c, vars.p)); !ok || err != nil {
 					b.Fatal(ok, err)
 				}
 			}
@@ -239,10 +242,11 @@ func BenchmarkRules(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		vars, done := stated(b, items), make(chan struct{})
+		vars := stated(b, items)
+		vars.c.Image.Done = make(chan struct{})
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, ok, err := r.holds(done, newVariables(vars.c, vars.p)); !ok || err != nil {
+			if ok, err := r.holds(newVariables(vars.c, vars.p)); !ok || err != nil {
 				b.Fatal(ok, err)
 			}
 		}
@@ -254,7 +258,34 @@ func BenchmarkRules(b *testing.B) {
 		}
 		vars := stated(b, "["+strings.Repeat("1,", 50000)+"1]")
 		for b.Loop() {
-			_, _, _ = r.holds(nil, vars)
+			_, _ = r.holds(newVariables(vars.c, vars.p))
 		}
 	})
+}
+
+// A loop that isn't metered could go on for ever: each turn costs something, whatever is in it.
+func TestRow86_EveryTurnOfEveryLoopIsMetered(t *testing.T) {
+	t.Parallel()
+	c := compiler(t)
+	const turns = 1000
+	list := "[" + strings.Repeat("1,", turns-1) + "1]"
+	for _, rule := range []string{
+		`predicate.all(x, true)`, `predicate.all(x, x == 1)`, `!predicate.exists(x, false)`, `!predicate.exists(x, x == 2)`, `!predicate.exists_one(x, true)`,
+		`size(predicate.map(x, 1)) > 1`, `size(predicate.map(x, x)) > 1`, `size(predicate.map(x, true, 1)) > 1`, `size(predicate.filter(x, true)) > 1`,
+		`predicate.all(x, true ? true : x)`, `predicate.all(x, "a".matches("a"))`, `predicate.all(x, [1, 2] == [1, 2])`,
+		`predicate.all(x, has(signer.name))`, `predicate.all(x, 1 in [1, 2])`, `predicate.all(x, x in [1, 2])`, `predicate.all(x, {"a": x}.a == 1)`,
+	} {
+		r, err := c.compile(Rule{CEL: rule})
+		if err != nil {
+			t.Errorf("%s: %v", rule, err)
+			continue
+		}
+		on := stated(t, list)
+		if ok, err := r.holds(on); !ok || err != nil {
+			t.Errorf("%s: %v, %v", rule, ok, err)
+		}
+		if on.spent < turns {
+			t.Errorf("%s: cost %d for %d turns", rule, on.spent, turns)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types/ref"
 
 	"github.com/pratique-dev/pratique/pkg/predicate"
 )
@@ -12,6 +13,9 @@ type variables struct {
 	c      Case
 	p      paper[*predicate.Whole]
 	noTime bool // verifiedTime was asked for, and isn't known
+
+	spent  uint64    // what the rules did cost until now
+	values []ref.Val // what came of each step of the rule that is evaluated
 
 	subject map[string]map[string]string
 	signer  map[string]string
@@ -29,6 +33,8 @@ func (v *variables) Parent() cel.Activation { return nil }
 // ResolveName implements cel.Activation.
 func (v *variables) ResolveName(name string) (any, bool) {
 	switch name {
+	case meterName:
+		return v, true
 	case varPredicate:
 		return v.p.facts.Value(), true
 	case varSubject:
