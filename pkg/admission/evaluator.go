@@ -121,7 +121,7 @@ func (e *Evaluator) decide(ctx context.Context, q Query, t *turn) Decision {
 		return Refuse(policy.Overloaded, err.Error()+"; try again")
 	}
 	credentials := sync.OnceValues(func() (Opener, error) { return e.Registries.Open(ctx, q.Namespace, q.PullSecrets) })
-	like := policy.Image{Namespace: q.Namespace, Now: e.Clock(), Exceptions: set.Exceptions, Pinning: e.pinning(q)}
+	like := policy.Image{Namespace: q.Namespace, Now: e.Clock(), Done: ctx.Done(), Exceptions: set.Exceptions, Pinning: e.pinning(q)}
 	if len(judged) == 1 {
 		e.judge(ctx, set, like, credentials, &judged[0])
 		return Decision{Images: judged}
