@@ -70,6 +70,7 @@ func (a Authority) Bundle(ctx context.Context, text []byte, about Artifact, now 
 			return Signed{}, fmt.Errorf("statement: %w", err)
 		}
 		o.predicateType, o.about = s.predicateType, s.about(v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(about.digest[:])})
+		o.concerns = o.about
 	}
 	o.artifact = about.policy
 	p, err := a.prove(ctx, o, &budget{}, now)

@@ -50,7 +50,8 @@ type SignedBy struct {
 	BuildSigner, BuildConfig, Runner string
 }
 
-// Subject is the digest that the evidence is about.
+// Subject is the digest that the evidence is about. It is the zero Hash where that is not the image that was asked about, but only children of it:
+// see About.
 func (e Evidence) Subject() v1.Hash { return e.subject }
 
 // Authority is the fingerprint of the authority that vouches.

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 	"unique"
 
@@ -12,6 +13,7 @@ import (
 // sealed is a candidate, which is opened when it is first looked at, once for everybody who asks.
 type sealed struct {
 	Candidate
+	below  []v1.Hash // the children of the image, if it is an index
 	done   bool
 	opened *opened
 	err    error
@@ -41,6 +43,7 @@ func (s *sealed) open(image v1.Hash) (o *opened, err error) {
 	opened, cause := open(image, s.Candidate)
 	if opened != nil {
 		s.opened = opened
+		opened.concerns = opened.about || opened.predicateType != CosignSign && slices.ContainsFunc(opened.also, func(h v1.Hash) bool { return slices.Contains(s.below, h) })
 	}
 	s.err = cause
 	return s.opened, s.err
@@ -81,7 +84,7 @@ func (q Question) look(ctx context.Context, image v1.Hash, c *sealed, left *budg
 		return missed(Miss{Reason: MissMalformed, Form: o.form, Claimed: clip(err.Error())})
 	case !q.wants(o.predicateType):
 		return missed(Miss{Reason: MissOtherType, Form: o.form, Claimed: clip(o.predicateType)})
-	case !o.about:
+	case !o.concerns:
 		return missed(Miss{Reason: MissOtherSubject, Form: o.form, Claimed: o.subject})
 	case a.who == nil:
 		return missed(Miss{Reason: MissOtherSigner, Form: o.form, Claimed: o.signer})
@@ -115,6 +118,9 @@ func (a Authority) prove(ctx context.Context, o *opened, left *budget, now time.
 
 // mint makes evidence of a proof. Nothing else does.
 func (a Authority) mint(image v1.Hash, from Paper, o *opened, p proof) Evidence {
+	if !o.about { // it is about children alone: see Evidence.About
+		image = v1.Hash{}
+	}
 	return Evidence{
 		subject: image, authority: a.fingerprint, signer: p.signer, key: p.key, who: unique.Make(p.signedBy()), firm: p.firm,
 		predicateType: o.predicateType, form: o.form, source: from.Digest, place: from.Place,

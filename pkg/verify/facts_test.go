@@ -242,13 +242,23 @@ func TestWhatIsFoundOfAChildAndOfItsIndexIsOneAnswer(t *testing.T) {
 	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
 	reg.Attach(index, verifytest.Attest(s, acme, []byte(`{}`), index, child))
 	reg.Attach(index, verifytest.Attest(s, acme, []byte(`{"n":1}`), index))
+	reg.Index(index, verify.Child{Digest: child})
+	reg.Attach(index, verifytest.Attest(s, acme, []byte(`{"n":2}`), child))
+	reg.Attach(index, verifytest.Attest(s, acme, []byte(`{"n":3}`), verifytest.Digest("another image's")))
+	reg.Attach(index, verifytest.Attest(s, verify.CosignSign, []byte(`{}`), child))
 	v, q := newVerifier(t, verify.Options{}), wholePapers(t, a, acme)
 	above, below := ask(t, v, reg, index, q), ask(t, v, reg, child, q)
 	got := below.With(above, child)
-	if len(above.Evidence) != 2 || len(below.Evidence) != 0 || len(got.Evidence) != 1 || !got.Evidence[0].About(child) {
+	if len(above.Evidence) != 3 || len(below.Evidence) != 0 || len(got.Evidence) != 2 || !got.Evidence[0].About(child) || !got.Evidence[1].About(child) {
 		t.Fatalf("%+v", got)
 	}
-	if len(got.Misses) != 1 || got.Misses[0].Reason != verify.MissOtherSubject {
+	if got.Evidence[1].About(index) || got.Evidence[1].Subject() != (v1.Hash{}) {
+		t.Errorf("what names a child alone is said to be about the index: %+v", got.Evidence[1])
+	}
+	if f := ask(t, v, reg, index, verify.Signatures(a)); len(f.Evidence) != 0 {
+		t.Errorf("the signature of a child is one of its index: %+v", f)
+	}
+	if len(got.Misses) < 2 || got.Misses[0].Reason != verify.MissOtherSubject {
 		t.Errorf("misses %+v", got.Misses)
 	}
 	reg.Fail(&verify.FetchError{Host: "r", Err: errors.New("away")})

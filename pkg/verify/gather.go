@@ -188,7 +188,7 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 	wg.Wait()
 	for i, r := range results {
 		if r.err == nil {
-			g.candidates = append(g.candidates, &sealed{Candidate: r.c})
+			g.candidates = append(g.candidates, &sealed{Candidate: r.c, below: g.below()})
 			continue
 		}
 		fe := asFetchError(r.err, papers[i].Place, image)
@@ -199,6 +199,14 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 		g.failed(papers[i], fe)
 	}
 	return large
+}
+
+// below are the digests of the image's children.
+func (g *gathered) below() (out []v1.Hash) {
+	for _, c := range g.children {
+		out = append(out, c.Digest)
+	}
+	return out
 }
 
 // failed notes why a paper could not be fetched.

@@ -69,7 +69,7 @@ func (v *Verifier) fetchOne(ctx context.Context, f Fetcher, image name.Digest, p
 	if err != nil {
 		return err
 	}
-	s := &sealed{Candidate: c}
+	s := &sealed{Candidate: c, below: g.below()}
 	s.lookAndDrop(ctx, subject, questions, v.clock)
 	g.candidates = append(g.candidates, s)
 	return ctx.Err()

@@ -26,6 +26,7 @@ type opened struct {
 	form          Form
 	subject       string // the digest it claims to be about, for people
 	about         bool   // whether that is the image
+	concerns      bool   // whether it is about the image, or of an index about one of its children
 	predicateType string
 	signer        string // the signer it claims, for people
 	hint          []byte // the SHA-256 of the key that it claims
@@ -169,6 +170,11 @@ func (o *opened) envelope(image v1.Hash) error {
 	if len(s.subjects) > 0 {
 		o.subject = s.subjects[0].String()
 	}
+	if !o.about && len(s.subjects) > 0 { // whether it concerns the image is decided here; of sigstore-go the signature is wanted
+		if sum, err = hex.DecodeString(s.subjects[0].Hex); err != nil {
+			return err
+		}
+	}
 	o.artifact = func() sgverify.ArtifactPolicyOption { return sgverify.WithArtifactDigest("sha256", sum) }
 	return nil
 }
@@ -273,7 +279,7 @@ func (o *opened) verify(b *entity, m root.TrustedMaterial, now time.Time, opts [
 	}
 	about := o.artifact
 	if o.message != nil {
-		if !o.about { // sigstore-go compares subjects of envelopes only
+		if !o.concerns { // sigstore-go compares subjects of envelopes only
 			return nil, errors.New("failed to verify signature: the statement names another digest")
 		}
 		about = o.message.artifact

@@ -97,7 +97,7 @@ func (q Question) order(ctx context.Context, subject v1.Hash, all []*sealed) ([]
 			continue
 		}
 		r := rank{far: 2}
-		if o, err := c.open(subject); err == nil && q.wants(o.predicateType) && o.about {
+		if o, err := c.open(subject); err == nil && q.wants(o.predicateType) && o.concerns {
 			r = rank{far: 1, cost: o.entries + o.stampChecks(q.authority.terms) + o.climbs}
 			if q.authority.claimed(o) {
 				r.far = 0
