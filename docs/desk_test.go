@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -129,7 +130,7 @@ func (d *desk) evaluator(t testing.TB, documents, namespace string) *admission.E
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &admission.Evaluator{Policies: set{policies}, Registries: d, Verifier: verifier, Pinning: true}
+	e := &admission.Evaluator{Policies: set{policies}, Registries: d, Verifier: verifier, Pinning: true, Clock: time.Now}
 	if err := e.Validate(); err != nil {
 		t.Fatal(err)
 	}

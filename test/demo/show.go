@@ -137,8 +137,20 @@ func (s *show) prepare() (err error) {
 
 // kubectl runs and shows kubectl, and checks how it ended and that it said what it should.
 func (s *show) kubectl(works bool, says []string, args ...string) error {
-	fmt.Printf("$ kubectl %s\n", strings.Join(args, " "))
+	fmt.Println("$ kubectl", commandLine(args))
 	return s.run(works, says, "", args...)
+}
+
+// commandLine is how arguments are typed.
+func commandLine(args []string) string {
+	var out []string
+	for _, a := range args {
+		if strings.ContainsAny(a, `"{} `) {
+			a = "'" + a + "'"
+		}
+		out = append(out, a)
+	}
+	return strings.Join(out, " ")
 }
 
 // apply is kubectl with a document on its standard input.
