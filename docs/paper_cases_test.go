@@ -253,7 +253,7 @@ func platformCases() []paperCase {
 	return []paperCase{
 		{"each has its own", "edge", "edge/api", all, []paper{signed, bom.at(amd), bom.at(arm), scan.at(amd), scan.at(arm)}, true, policy.Verified, ""},
 		{"one on the index names both", "edge", "edge/api", all, []paper{signed, bom.about(amd, arm), scan.about(amd, arm)}, true, policy.Verified, ""},
-		{"one on the index names the index alone", "edge", "edge/api", all, []paper{signed, bom, scan.about(amd, arm)}, false, policy.NoSBOM, "the index, which names no platform"},
+		{"one on the index names the index alone", "edge", "edge/api", all, []paper{signed, bom, scan.about(amd, arm)}, false, policy.NoSBOM, "the index, which does not name this platform among its subjects"},
 		{"one has none", "edge", "edge/api", all, []paper{signed, bom.about(amd, arm), scan.at(amd)}, false, policy.NoScan, arm},
 		{"one has a critical finding", "edge", "edge/api", all, []paper{signed, bom.about(amd, arm), scan.at(amd), scanBy(withKey(1), day, "CRITICAL").at(arm)}, false, policy.TooManyVulnerabilities, arm},
 		{"a platform is signed, and not the index", "edge", "edge/api", all, []paper{signed.at(amd), bom.about(amd, arm), scan.about(amd, arm)}, false, policy.NoTrustedSignature, ""},

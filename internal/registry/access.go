@@ -58,6 +58,8 @@ type answer struct {
 	digest v1.Hash // of body
 	header http.Header
 	from   *url.URL // after redirects
+	// release gives back the memory of a large body, which is held until it is no longer looked at; nil for others.
+	release func()
 }
 
 // ask puts a question with each credential that is for the repository in turn, until one is let in, as the kubelet does.

@@ -37,7 +37,7 @@ func (c *Client) read(ctx context.Context, at *seat, resp *http.Response, q ques
 	}
 	large := q.size > largeBody
 	room := at.reserve(most, large)
-	defer room.free()
+	defer func() { room.free() }()
 	pace := pacer{pace: c.pace, giveUp: giveUp}
 	defer pace.stop()
 	body, sum := make([]byte, 0, min(most, firstBuffer)), sha256.New()
@@ -74,7 +74,7 @@ func (c *Client) read(ctx context.Context, at *seat, resp *http.Response, q ques
 		return nil, wrongSize(q.size)
 	}
 	at.waited += pace.took()
-	return &answer{body: body, digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}}, nil
+	return &answer{body: body, digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}, release: room.keep()}, nil
 }
 
 // next is the size of the buffer that comes after one that is full: twice as large, and of a large body all of it once a

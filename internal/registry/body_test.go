@@ -100,6 +100,7 @@ func TestTheLargestPaperIsReadInBoundedMemory(t *testing.T) { // not parallel: i
 		if cap(got.Payload) > len(got.Payload)+1<<16 {
 			t.Errorf("%d bytes are held for %d", cap(got.Payload), len(got.Payload))
 		}
+		got.Release()
 		wantAllFree(t, a.client.limits)
 	}
 }
@@ -220,21 +221,37 @@ func TestRow52_ALargePaperThatDribblesIsGivenUp(t *testing.T) {
 func TestALargePaperThatComesAtAGoodRateTakesItsTime(t *testing.T) {
 	t.Parallel()
 	const size = 4 << 20
-	a, image, _ := keeper(t, func(w http.ResponseWriter, _ *http.Request) {
-		for _, block := range sized(size) {
+	var a *Access
+	var image name.Digest
+	var host string
+	var ahead atomic.Int64 // of the clock: an hour passes while the body comes
+	write := func(w http.ResponseWriter, _ *http.Request) {
+		for i, block := range sized(size) {
 			_, _ = io.Copy(w, block)
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(5 * time.Millisecond)
+			if i == 0 {
+				continue
+			}
+			for !a.client.limits.readsLarge(host) {
+				time.Sleep(time.Millisecond)
+			}
+			if ahead.Load() == 0 {
+				time.Sleep(50 * time.Millisecond) // it is watched from about now
+				ahead.Store(int64(time.Hour))
+			}
 		}
-	})
+	}
+	a, image, _ = keeper(t, write)
 	a.client.pace = pace{least: 1, window: 100 * time.Millisecond}
-	// A hundred times as fast, so that it lasts longer than an answer may that counts.
 	start := time.Now()
-	a.client.limits.now = func() time.Time { return start.Add(100 * time.Since(start)) }
-	host := image.RegistryStr()
+	a.client.limits.now = func() time.Time { return start.Add(time.Duration(ahead.Load())) }
+	host = image.RegistryStr()
 	a.client.limits.credit.Add(host, maxCredit-1)
 	if _, err := a.Fetch(within(t, admission), image, patterned(t, size), verify.MaxPaper); err != nil {
 		t.Fatal(err)
+	}
+	if ahead.Load() == 0 {
+		t.Fatal("no time passed")
 	}
 	if credit, _ := a.client.limits.credit.Get(host); credit < maxCredit/2+1 {
 		t.Errorf("its registry is taken for one that stalls: %d of %d", credit, maxCredit)
@@ -305,4 +322,42 @@ func TestLimitsOfLargeBodies(t *testing.T) {
 		end()
 	}
 	wantAllFree(t, l)
+}
+
+// Who has read a large body holds it, and the next of that registry waits until it is let go, though the request is long over.
+func TestALargeBodyIsCountedUntilItIsLetGo(t *testing.T) {
+	t.Parallel()
+	l := newLimits(nil)
+	for range provenBy {
+		l.note("a.test", nil, 0)
+	}
+	s := mustEnter(t, l, "a.test")
+	r := s.reserve(verify.MaxPaper+1, true)
+	if err := r.grow(t.Context(), smallBody+1); err != nil {
+		t.Fatal(err)
+	}
+	release := r.keep()
+	r.free()
+	s.leave(nil)
+	grow := func() error {
+		s := mustEnter(t, l, "a.test")
+		defer s.leave(nil)
+		r := s.reserve(verify.MaxPaper+1, true)
+		defer r.free()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		return r.grow(ctx, smallBody+1)
+	}
+	if grow() == nil {
+		t.Error("there was room while it was held")
+	}
+	release()
+	release() // once is enough
+	if err := grow(); err != nil {
+		t.Error(err)
+	}
+	wantAllFree(t, l)
+	if r := (&reservation{seat: s, most: 10}); r.keep() != nil {
+		t.Error("a small body is held")
+	}
 }

@@ -50,11 +50,11 @@ func (a *Access) fetch(ctx context.Context, image name.Digest, p verify.Paper, m
 	default:
 		return verify.Candidate{}, refuse(verify.Malformed, "a paper of unknown kind %d", p.Kind)
 	}
-	payload, err := a.blob(ctx, image.Repository, layer, most)
+	payload, release, err := a.blob(ctx, image.Repository, layer, most)
 	if err != nil {
 		return verify.Candidate{}, err
 	}
-	return verify.Candidate{Paper: p, Payload: payload}, nil
+	return verify.Candidate{Paper: p, Payload: payload, Release: release}, nil
 }
 
 // unwrap reads a referrer's manifest and returns its one layer, with the paper as the manifest describes it.
@@ -106,29 +106,32 @@ func (a *Access) referrer(ctx context.Context, repo name.Repository, p verify.Pa
 }
 
 // blob reads a blob of at most so many bytes whole and checks its size and its hash.
-func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor, most int64) ([]byte, error) {
+func (a *Access) blob(ctx context.Context, repo name.Repository, d descriptor, most int64) (_ []byte, release func(), _ error) {
 	if d.Size < 0 {
-		return nil, refuse(verify.Malformed, "a descriptor with a negative size")
+		return nil, nil, refuse(verify.Malformed, "a descriptor with a negative size")
 	}
 	if d.Size > most {
 		f := refuse(verify.TooLarge, "a paper of %d bytes is over the bound of %d", d.Size, most)
 		f.size = d.Size
-		return nil, f
+		return nil, nil, f
 	}
 	key := a.key(repo, d.Digest)
 	if held, ok := a.client.contents.get(key); ok {
 		if int64(len(held.body)) != d.Size {
-			return nil, wrongSize(d.Size)
+			return nil, nil, wrongSize(d.Size)
 		}
-		return slices.Clone(held.body), nil
+		return slices.Clone(held.body), nil, nil
 	}
 	got, err := a.ask(ctx, repo, question{kind: KindBlob, path: "blobs/" + d.Digest.String(), size: d.Size, limit: verify.MaxPaper})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if got.digest != d.Digest {
-		return nil, wrongDigest(d.Digest, got.digest)
+		if got.release != nil {
+			got.release()
+		}
+		return nil, nil, wrongDigest(d.Digest, got.digest)
 	}
 	a.client.contents.put(key, content{body: got.body, readAt: a.client.now()})
-	return got.body, nil
+	return got.body, got.release, nil
 }

@@ -175,6 +175,7 @@ func TestALargePaperIsReadFromTheMirrorAlone(t *testing.T) {
 	if err != nil || len(c.Payload) != size {
 		t.Fatalf("%d bytes, %v", len(c.Payload), err)
 	}
+	c.Release()
 	if rule.Hits() != 1 || p.origin.Count(0) != 0 || p.client.isSlow(mirrorHost) {
 		t.Errorf("read %d times; the origin was asked %d times; the mirror is slow: %v", rule.Hits(), p.origin.Count(0), p.client.isSlow(mirrorHost))
 	}
@@ -185,7 +186,8 @@ func TestALargePaperIsReadFromTheMirrorAlone(t *testing.T) {
 	p.origin.On(evilregistry.Match{Kind: evilregistry.Blob}, evilregistry.Func(writesPattern(size, true)))
 	c, err = p.open(t, Credentials{}).Fetch(within(t, admission), p.image, paper, verify.MaxPaper)
 	if err != nil || len(c.Payload) != size || rule.Hits() != 1 {
-		t.Errorf("%d bytes, %v, after %d", len(c.Payload), err, rule.Hits())
+		t.Fatalf("%d bytes, %v, after %d", len(c.Payload), err, rule.Hits())
 	}
+	c.Release()
 	wantAllFree(t, p.client.limits)
 }

@@ -1,6 +1,14 @@
 package registry
 
-import "context"
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// maxKept is how long the memory of a large body stays counted at most once it is read: longer than anybody looks at papers. Somebody may have
+// asked for it who waits no longer.
+const maxKept = 30 * time.Second
 
 // reservation is the memory of one body that is being read. It grows as bytes come: for what is merely announced, or
 // might come, nothing is held but of the registry's own share.
@@ -95,6 +103,40 @@ func (r *reservation) free() {
 	}
 	r.seat.narrow.bytes.Release(r.most)
 	r.held = 0
+}
+
+// keep keeps the memory of a large body counted until what it returns is called, though the request is over: who read it holds it still. The
+// reservation is then free of it. It returns nil where nothing is held.
+func (r *reservation) keep() (release func()) {
+	if !r.large || r.held == 0 {
+		return nil
+	}
+	l, shares, keys, cost := r.seat.limits, r.shares(), r.seat.used, largeCost(r.most)
+	l.again(keys)
+	l.countLarge(r.seat.host, -1)
+	r.held = 0
+	var once sync.Once
+	free := func() {
+		once.Do(func() {
+			for _, each := range shares {
+				each.large.Release(cost)
+			}
+			for _, key := range keys {
+				l.forget(key)
+			}
+		})
+	}
+	timer := time.AfterFunc(maxKept, free)
+	return func() { timer.Stop(); free() }
+}
+
+// again takes hold of shares once more, whose user calls forget for each.
+func (l *limits) again(keys []shareKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		l.kept[key].users++
+	}
 }
 
 // countLarge counts the large bodies that are being read from a registry.

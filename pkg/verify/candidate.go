@@ -78,6 +78,16 @@ type Listing struct {
 type Candidate struct {
 	Paper   Paper
 	Payload []byte // the layer: simple signing JSON, DSSE envelope JSON or bundle JSON
+	// Release is called once Payload is no longer held, so that the Fetcher may take memory for others; nil where that is no matter.
+	Release func()
+}
+
+// done lets go of the payload.
+func (c *Candidate) done() {
+	c.Payload = nil
+	if c.Release != nil {
+		c.Release()
+	}
 }
 
 // Access identifies the credentials that a Fetcher reads with, as a hash: what one set of

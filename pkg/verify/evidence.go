@@ -219,7 +219,7 @@ func (f Findings) With(index Findings, child v1.Hash) Findings {
 			f.Evidence = append(f.Evidence, e)
 			continue
 		}
-		f.Misses = append(f.Misses, Miss{Reason: MissOtherSubject, Form: e.form, Claimed: "the index, which names no platform", Source: e.source, Place: e.place})
+		f.Misses = append(f.Misses, Miss{Reason: MissOtherSubject, Form: e.form, Claimed: "the index, which does not name this platform among its subjects", Source: e.source, Place: e.place})
 	}
 	f.Misses = append(f.Misses, index.Misses...)
 	slices.SortStableFunc(f.Misses, nearer)

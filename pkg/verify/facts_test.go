@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/pratique-dev/pratique/pkg/predicate"
@@ -343,5 +345,56 @@ func TestASlowerListingDoesNotReplaceANewerOne(t *testing.T) {
 	slow()
 	if f := ask(t, v, newer, image, q); len(f.Evidence) != 2 {
 		t.Errorf("the older listing is held: %+v", f)
+	}
+}
+
+// promising names papers of the largest size, and never sends them.
+type promising struct{ *verifytest.Registry }
+
+func (p promising) Fetch(ctx context.Context, image name.Digest, paper verify.Paper, most int64) (verify.Candidate, error) {
+	if most < verify.MaxPaper {
+		return verify.Candidate{}, &verify.FetchError{Kind: verify.TooLarge, Size: verify.MaxPaper, Err: errors.New("large")}
+	}
+	<-ctx.Done()
+	return verify.Candidate{}, &verify.FetchError{Err: ctx.Err()}
+}
+
+func TestRow106_WhoPromisesLargePapersKeepsNobodyElseFromTheirs(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a, good, evil := verifytest.Authority(t, "release", s), verifytest.NewRegistry(), verifytest.NewRegistry()
+	good.Attach(image, verifytest.Attest(s, predicate.TypeSPDX, spdx(2<<20), image))
+	v, q := newVerifier(t, verify.Options{}), sboms(t, a)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 8 {
+		other := verifytest.Digest(fmt.Sprint("other", i))
+		evil.Attach(other, verifytest.Attest(s, predicate.TypeSPDX, spdx(1), other))
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			v.Findings(ctx, promising{evil}, at(other), []verify.Question{q}, verify.Held)
+		}()
+	}
+	for v.Waiting() < 8 {
+		runtime.Gosched()
+	}
+	if f := ask(t, v, good, image, q); len(f.Evidence) != 1 {
+		t.Errorf("%+v", f)
+	}
+	stop()
+	wg.Wait()
+}
+
+func TestALargePapersMemoryIsGivenBackOnceItIsDropped(t *testing.T) {
+	t.Parallel()
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	c := verifytest.Attest(s, predicate.TypeSPDX, spdx(2<<20), image)
+	released := 0
+	c.Release = func() { released++ }
+	reg.Attach(image, c)
+	if f := ask(t, newVerifier(t, verify.Options{}), reg, image, sboms(t, a)); len(f.Evidence) != 1 || released != 1 {
+		t.Errorf("released %d times: %+v", released, f)
 	}
 }

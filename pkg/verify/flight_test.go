@@ -115,7 +115,8 @@ func TestWhatHangsIsBoundedAndEndsWithItsRequests(t *testing.T) {
 			}
 			until(t, "all that was begun has ended", func() bool { _, n, _ := h.counts(); return n == 0 && runtime.NumGoroutine() <= before+4 })
 			asked, _, peak := h.counts()
-			if all := tc.hosts * tc.images; peak > tc.peak || busy != all-asked {
+			// Whose turn came as all were leaving has asked nobody, and was not told that there is no room.
+			if all := tc.hosts * tc.images; peak > tc.peak || busy > all-asked || busy < all-asked-tc.peak {
 				t.Errorf("at most %d at once, %d of %d asked, %d told that there is no room", peak, asked, all, busy)
 			}
 			if _, entries := v.Size(); entries != 0 {

@@ -277,7 +277,8 @@ func (p Paper) notSought(types []string) *Miss {
 		}
 		return nil
 	}
-	if t := p.Annotations[bundlePredicateAnnotation]; t != "" && !anyType(types, t) {
+	// cosign 2.6 writes the type of a signature beside whatever it attests by a signing config: that hint rules an attestation out for nobody.
+	if t := p.Annotations[bundlePredicateAnnotation]; t != "" && t != CosignSign && !anyType(types, t) {
 		return other(FormBundle, t)
 	}
 	switch t := p.ArtifactType; {

@@ -18,14 +18,14 @@ import (
 // Bounds of papers over MaxSmallPaper. They are fetched and verified one at a time for each image, and dropped once it is known what they say: a
 // bill of materials may take a hundred megabytes while that lasts.
 const (
-	// maxLargeBytes bounds what all large papers take that are being verified, in bytes of memory: half of what the chart gives a Pod. There is
-	// room for one of the largest, or for twenty of some megabytes.
-	maxLargeBytes = 512 << 20
+	// maxLargeBytes bounds what the large papers take that are being verified side by side, in bytes of memory beside themselves: the largest one, or
+	// a score of some megabytes. They themselves are in memory that the Fetcher counts, by registry, until they are let go.
+	maxLargeBytes = 256 << 20
 	// maxLargeOfOne bounds those of one image, as they are kept: two formats of a bill of materials and a scan, of the largest images there are.
 	maxLargeOfOne = 256 << 20
-	// largeFactor is how much memory a paper takes at most for each byte of it while it is fetched and verified: once as it is, once decoded, and
-	// where a log knows the envelope itself, copies of both, since sigstore-go makes its own.
-	largeFactor = 5
+	// largeFactor is how much memory a paper takes for each byte of it, beside itself, while it is verified: once decoded, and where a log knows the
+	// envelope itself, the copies that sigstore-go makes of it.
+	largeFactor = 3
 )
 
 // largePaper is a paper that is too large to be fetched side by side with others, of so many bytes.
@@ -53,22 +53,23 @@ func (v *Verifier) fetchLarge(ctx context.Context, f Fetcher, image name.Digest,
 	}
 }
 
-// fetchOne fetches one large paper once there is room for it.
+// fetchOne fetches one large paper, and verifies it once there is room for that. What doesn't come takes no room.
 func (v *Verifier) fetchOne(ctx context.Context, f Fetcher, image name.Digest, p largePaper, questions []Question, g *gathered) (err error) {
 	defer v.recover(func(e error) { err = e })
 	subject, err := hashOf(image)
 	if err != nil {
 		return err
 	}
+	c, err := f.Fetch(ctx, image, p.Paper, p.size)
+	if err != nil {
+		return err
+	}
+	defer c.done()
 	need := min(p.size*largeFactor, maxLargeBytes)
 	if err := v.room.Acquire(ctx, need); err != nil {
 		return fmt.Errorf("no room for a paper of %d bytes in the time there was: %w", p.size, err)
 	}
 	defer v.room.Release(need)
-	c, err := f.Fetch(ctx, image, p.Paper, p.size)
-	if err != nil {
-		return err
-	}
 	s := &sealed{Candidate: c, below: g.below()}
 	s.lookAndDrop(ctx, subject, questions, v.clock)
 	g.candidates = append(g.candidates, s)
