@@ -155,7 +155,9 @@ func (v *Verifier) explain(ctx context.Context, f Fetcher, image name.Digest, at
 	}
 	shelf.take(listing, subject)
 	types := typesOf(questions)
-	g := v.gatherListed(ctx, f, image, questions, listing)
+	held := v.held.account(siteOf(image.RegistryStr()))
+	defer held.close()
+	g := v.gatherListed(ctx, f, image, questions, listing, held)
 	var passed []Examined
 	for _, m := range g.misses {
 		if m.Reason == MissMalformed && m.Source != (v1.Hash{}) { // those without are in the listing's places

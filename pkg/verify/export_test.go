@@ -70,6 +70,38 @@ func (v *Verifier) Waiting() (n int) {
 
 // GatherOf lists and fetches now, and judges when what it returns is called.
 func GatherOf(ctx context.Context, v *Verifier, f Fetcher, image name.Digest, q Question) (judge func()) {
-	g := v.gatherNow(ctx, f, image, []Question{q})
+	g := v.gatherNow(ctx, f, image, []Question{q}, v.held.account("test"))
 	return func() { _, _ = v.judge(ctx, f, image, q, g) }
+}
+
+// Room is memory that sites share.
+type Room struct{ room *room }
+
+// NewRoom returns one of so many bytes.
+func NewRoom(most int64) Room { return Room{newRoom(most)} }
+
+// Account is what one gathering holds.
+type Account struct{ *account }
+
+// Account opens one.
+func (r Room) Account(site string) Account { return Account{r.room.account(site)} }
+
+// Take is what a gathering does.
+func (a Account) Take(ctx context.Context, n int64) error { return a.take(ctx, n) }
+
+// Close is what ends it.
+func (a Account) Close() int64 { return a.close() }
+
+// Held is what is held, and by how many sites.
+func (r Room) Held() (int64, int) {
+	r.room.mu.Lock()
+	defer r.room.mu.Unlock()
+	return r.room.all, len(r.room.sites)
+}
+
+// HeldBytes is what is held of small papers.
+func (v *Verifier) HeldBytes() int64 {
+	v.held.mu.Lock()
+	defer v.held.mu.Unlock()
+	return v.held.all
 }

@@ -398,3 +398,109 @@ func TestALargePapersMemoryIsGivenBackOnceItIsDropped(t *testing.T) {
 		t.Errorf("released %d times: %+v", released, f)
 	}
 }
+
+// Whoever may push decides what is read before any signature is checked. Not parallel: it measures.
+func TestRow50_WhatIsReadOfALargePaperBeforeItsSignatureTakesLittleMoreThanItself(t *testing.T) {
+	const size = 8 << 20
+	s, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	many := func(begin, each, end string) []byte {
+		return []byte(begin + strings.Repeat(each+",", size/(len(each)+1)) + each + end)
+	}
+	names := func() []byte {
+		var b strings.Builder
+		b.WriteString(`{"_type":"https://in-toto.io/Statement/v1"`)
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, `,"%x":0`, i)
+		}
+		b.WriteString("}")
+		return []byte(b.String())
+	}
+	subject := `"subject":[{"digest":{"sha256":"` + image.Hex + `"}}]`
+	raw := func(kind verify.Kind, text []byte) verify.Candidate {
+		return verify.Candidate{Payload: text, Paper: verify.Paper{Kind: kind, Place: verify.PlaceReferrers, Digest: verifytest.Digest("paper"), Size: int64(len(text))}}
+	}
+	q := sboms(t, verifytest.Authority(t, "release", s))
+	for what, c := range map[string]verify.Candidate{
+		"log entries":          raw(verify.Referrer, many(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{"payload":"AAAA","payloadType":"x"},"verificationMaterial":{"tlogEntries":[`, `{}`, `]}}`)),
+		"signatures":           raw(verify.LegacyAttestation, many(`{"payloadType":"application/vnd.in-toto+json","payload":"AAAA","signatures":[`, `{}`, `]}`)),
+		"names of a bundle":    raw(verify.Referrer, names()),
+		"subjects":             verifytest.BundleOf(s, many(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"`+predicate.TypeSPDX+`","predicate":{},"subject":[`, `0`, `]}`), "0.3"),
+		"names of a statement": verifytest.BundleOf(s, names(), "0.3"),
+		"digests of a subject": verifytest.BundleOf(s, many(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"`+predicate.TypeSPDX+`","predicate":{},"subject":[{"digest":{"a":"b"`, `"c":"d"`, `}}]}`), "0.3"),
+		"names of a predicate": verifytest.BundleOf(s, many(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"`+predicate.TypeSPDX+`",`+subject+`,"predicate":{"a":[`, `{}`, `]}}`), "0.3"),
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		_, miss, err := verify.Examine(t.Context(), q, image, c, then())
+		runtime.ReadMemStats(&after)
+		if err != nil || miss == nil && what != "names of a predicate" {
+			t.Errorf("%s: %+v, %v", what, miss, err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 6*uint64(len(c.Payload)) {
+			t.Errorf("%s: %d MiB are allotted for %d", what, took>>20, len(c.Payload)>>20)
+		}
+	}
+}
+
+// Papers that wait for each other's judging are held within a bound, of each site within its share.
+func TestRow94_PapersThatAreHeldAreBounded(t *testing.T) {
+	t.Parallel()
+	r := verify.NewRoom(100)
+	a, b := r.Account("a.example"), r.Account("b.example")
+	if err := a.Take(t.Context(), 25); err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if a.Take(ended, 1) == nil {
+		t.Error("a site has more than its share")
+	}
+	if err := b.Take(t.Context(), 25); err != nil {
+		t.Error(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.Take(t.Context(), 20) }()
+	if n := a.Close(); n != 25 {
+		t.Errorf("%d given back", n)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("what became free wasn't had: %v", err)
+	}
+	a.Close()
+	b.Close()
+	if all, sites := r.Held(); all != 0 || sites != 0 {
+		t.Errorf("%d held of %d sites", all, sites)
+	}
+}
+
+// Who comes late with other questions gathers anew what was dropped.
+func TestPapersOverAFewAreDroppedOnceTheyAreJudged(t *testing.T) {
+	t.Parallel()
+	first, second, image := verifytest.NewSigner(t, 1), verifytest.NewSigner(t, 2), verifytest.Digest("image")
+	reg := verifytest.NewRegistry()
+	for _, s := range []verifytest.Signer{first, second} {
+		reg.Attach(image, verifytest.Attest(s, predicate.TypeSPDX, spdx(200<<10), image))
+	}
+	release := reg.Block()
+	v := newVerifier(t, verify.Options{})
+	var wg sync.WaitGroup
+	for _, s := range []verifytest.Signer{first, second} {
+		a := verifytest.Authority(t, "release", s)
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if f := ask(t, v, reg, image, sboms(t, a)); len(f.Evidence) != 1 || len(f.Unanswered) != 0 {
+				t.Errorf("%+v", f)
+			}
+		}()
+	}
+	for v.Waiting() < 2 {
+		runtime.Gosched()
+	}
+	release()
+	wg.Wait()
+	if n := v.HeldBytes(); n != 0 {
+		t.Errorf("%d bytes are still held", n)
+	}
+}

@@ -80,7 +80,9 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, que
 		}
 		work, cancel := context.WithTimeout(work, gatherTimeout)
 		defer cancel()
-		g = v.gatherNow(work, f, image, questions)
+		held := v.held.account(siteOf(image.RegistryStr()))
+		defer func() { g.drop(held.close()) }()
+		g = v.gatherNow(work, f, image, questions, held)
 		if err := work.Err(); errors.Is(err, context.Canceled) {
 			return nil, err // nobody waits, and what may have been cut short isn't kept
 		}
@@ -102,7 +104,7 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, que
 	return g
 }
 
-func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, questions []Question) *gathered {
+func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, questions []Question, held *account) *gathered {
 	g := &gathered{at: v.clock()}
 	listing, err := f.List(ctx, image, typesOf(questions))
 	if err != nil {
@@ -113,11 +115,11 @@ func (v *Verifier) gatherNow(ctx context.Context, f Fetcher, image name.Digest, 
 		}
 		return g
 	}
-	return v.gatherListed(ctx, f, image, questions, listing)
+	return v.gatherListed(ctx, f, image, questions, listing, held)
 }
 
 // gatherListed fetches what is listed of the types that are asked for.
-func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Digest, questions []Question, listing Listing) *gathered {
+func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Digest, questions []Question, listing Listing, held *account) *gathered {
 	g, types := &gathered{at: v.clock()}, typesOf(questions)
 	for _, e := range listing.Unanswered {
 		if e.Kind == Malformed { // it did answer: what is there can't be read, and so is no paper
@@ -154,7 +156,7 @@ func (v *Verifier) gatherListed(ctx context.Context, f Fetcher, image name.Diges
 	if len(wanted) > MaxVerified {
 		return tooMany(len(wanted), MaxVerified, "to verify")
 	}
-	large := v.fetchAll(ctx, f, image, wanted, g)
+	large := v.fetchAll(ctx, f, image, wanted, g, held)
 	v.fetchLarge(ctx, f, image, large, questions, g)
 	return g
 }
@@ -168,7 +170,7 @@ func standIn(e *FetchError, image name.Digest) bool {
 
 // fetchAll fetches papers side by side, and returns those that are too large for that. One that isn't what it says it is is a miss; one that
 // can't be read is unanswered.
-func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, papers []Paper, g *gathered) (large []largePaper) {
+func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, papers []Paper, g *gathered, held *account) (large []largePaper) {
 	type result struct {
 		c   Candidate
 		err error
@@ -183,6 +185,9 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 			defer func() { <-slots; wg.Done() }()
 			defer v.recover(func(err error) { results[i].err = err })
 			results[i].c, results[i].err = f.Fetch(ctx, image, p, MaxSmallPaper)
+			if results[i].err == nil {
+				results[i].err = held.take(ctx, int64(len(results[i].c.Payload)))
+			}
 		}()
 	}
 	wg.Wait()

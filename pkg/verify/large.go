@@ -39,6 +39,12 @@ var errDropped = errors.New("a large paper was dropped before this was asked")
 
 // fetchLarge fetches large papers one after another, and finds out what each says to the questions before it is dropped.
 func (v *Verifier) fetchLarge(ctx context.Context, f Fetcher, image name.Digest, papers []largePaper, questions []Question, g *gathered) {
+	if !slices.ContainsFunc(typesOf(questions), func(t string) bool { return t != CosignSign }) {
+		for _, p := range papers { // and so none is fetched for signatures
+			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: fmt.Sprintf("%d bytes: no signature is as large", p.size), Source: p.Digest, Place: p.Place})
+		}
+		return
+	}
 	slices.SortStableFunc(papers, func(a, b largePaper) int { return cmp.Compare(a.size, b.size) })
 	var all int64
 	for _, p := range papers {
@@ -84,7 +90,15 @@ func (s *sealed) lookAndDrop(ctx context.Context, subject v1.Hash, questions []Q
 		l, err := q.look(ctx, subject, s, &left, now())
 		s.was[q.fingerprint] = settled{l, err, left.checks}
 	}
+	s.drop()
+}
+
+// drop lets go of a paper.
+func (s *sealed) drop() {
 	s.Payload = nil
+	if s.was == nil {
+		s.was = map[Fingerprint]settled{}
+	}
 	if o := s.opened; o != nil {
 		o.payload, o.stated, o.stamped, o.old, o.message, o.artifact = nil, nil, nil, nil, nil, nil
 		if o.bundle != nil && o.bundle.GetDsseEnvelope() != nil {

@@ -80,8 +80,8 @@ func TestRow76_WhatIsInABundleIsBounded(t *testing.T) {
 			stamps := down(t, m, "timestampVerificationData")
 			stamps["rfc3161Timestamps"] = slices.Repeat(stamps["rfc3161Timestamps"].([]any), 33)
 		}, "33 signed timestamps"},
-		"a log entry of a megabyte": {func(_, e map[string]any) {
-			e["canonicalizedBody"] = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(" "), 1<<20))
+		"a log entry of half a megabyte": {func(_, e map[string]any) {
+			e["canonicalizedBody"] = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte(" "), 1<<19))
 		}, "over the bound of 65536"},
 		"a log entry of another kind":              {body(t, func(b map[string]any) { b["kind"] = "rekord" }), "which no log keeps"},
 		"a log entry of another version":           {body(t, func(b map[string]any) { b["apiVersion"] = "0.0.9" }), "isn't read"},
@@ -194,11 +194,11 @@ func TestRow96_ATimestampThatIsNestedForEverEndsNothing(t *testing.T) {
 	}
 	status := element([]byte{2, 1, 0}) // granted
 	for what, token := range map[string][]byte{
-		"ten million levels":                nested(10 << 20),
+		"a hundred thousand levels":         nested(100 << 10),
 		"a thousand levels":                 nested(1000),
 		"forty levels":                      element(nested(40)),
 		"forty levels with their lengths":   deep(t, 40),
-		"a number of a megabyte":            element(append([]byte{2, 0x83, 0x10, 0, 0}, make([]byte, 1<<20)...)),
+		"a number of half a megabyte":       element(append([]byte{2, 0x83, 8, 0, 0}, make([]byte, 1<<19)...)),
 		"a number of two kilobytes":         element(append([]byte{2, 0x82, 8, 0}, make([]byte, 2048)...)),
 		"a length beyond the end":           {0x30, 0x84, 0x7f, 0xff, 0xff, 0xff},
 		"a length without an end":           {0x30, 0x80, 0x30, 0x80},

@@ -80,6 +80,9 @@ func openBundle(text []byte) (*opened, error) {
 		if text, payload, err = cutPayload(text); err != nil {
 			return o, fmt.Errorf("not a Sigstore bundle: %w", err)
 		}
+		if len(text) > MaxSmallPaper {
+			return o, fmt.Errorf("bundle: %d bytes beside its payload, over the bound of %d", len(text), MaxSmallPaper)
+		}
 	}
 	var pb protobundle.Bundle
 	if err := protojson.Unmarshal(text, &pb); err != nil { // duplicate and unknown names are errors

@@ -20,6 +20,14 @@ const (
 	statementV1  = "https://in-toto.io/Statement/v1"
 )
 
+// Bounds of what is read before any signature is checked.
+const (
+	// maxMembers bounds the names of one object: a Statement has four, a bundle three, a subject seven.
+	maxMembers = 64
+	// maxSignatures bounds the text of an envelope's signatures, in bytes: there may be one, of 1 KiB.
+	maxSignatures = 16 << 10
+)
+
 // payloadInToto is the DSSE payload type of an in-toto Statement. DSSE signs it along with the payload.
 const payloadInToto = "application/vnd.in-toto+json"
 
@@ -55,12 +63,12 @@ func parseStatement(data []byte) (statement, error) {
 		return statement{}, err
 	}
 	s.predicate = top["predicate"]
-	var raw []json.RawMessage
-	if err := json.Unmarshal(top["subject"], &raw); err != nil {
-		return statement{}, errors.New("subject is no list")
+	raw, err := elements(top["subject"], maxSubjects)
+	if err != nil {
+		return statement{}, fmt.Errorf("subject: %w", err)
 	}
-	if len(raw) == 0 || len(raw) > maxSubjects {
-		return statement{}, fmt.Errorf("%d subjects: want 1 to %d", len(raw), maxSubjects)
+	if len(raw) == 0 {
+		return statement{}, fmt.Errorf("no subjects: want 1 to %d", maxSubjects)
 	}
 	for _, r := range raw {
 		h, ok, err := parseSubject(r)
@@ -194,6 +202,9 @@ func strictMembers(data []byte) (map[string]span, error) {
 		if seen[folded] {
 			return nil, fmt.Errorf("%q occurs twice", clip(key))
 		}
+		if len(seen) == maxMembers {
+			return nil, fmt.Errorf("more than %d names in one object", maxMembers)
+		}
 		seen[folded] = true
 		v, err := dec.ReadValue()
 		if err != nil {
@@ -209,6 +220,26 @@ func strictMembers(data []byte) (map[string]span, error) {
 		return nil, errors.New("something follows the JSON object")
 	}
 	return out, nil
+}
+
+// elements returns the elements of a JSON list, which are parts of the text. It stops at the bound.
+func elements(data []byte, most int) (out []json.RawMessage, _ error) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
+	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
+		return nil, errors.New("not a list")
+	}
+	for dec.PeekKind() != ']' {
+		v, err := dec.ReadValue()
+		if err != nil {
+			return nil, errors.New("broken JSON list")
+		}
+		if len(out) == most {
+			return nil, fmt.Errorf("more than %d", most)
+		}
+		end := int(dec.InputOffset())
+		out = append(out, span{end - len(v), end}.of(data))
+	}
+	return out, nil // what follows it was read with the object that it is in
 }
 
 func stringField(obj map[string]json.RawMessage, key string) (string, error) {
@@ -240,6 +271,9 @@ func parseEnvelope(data []byte) (*protodsse.Envelope, error) {
 	}
 	if env.Payload, err = decodePayload(top["payload"]); err != nil {
 		return nil, fmt.Errorf("envelope: %w", err)
+	}
+	if len(top["signatures"]) > maxSignatures {
+		return nil, fmt.Errorf("envelope: signatures of more than %d bytes", maxSignatures)
 	}
 	var sigs []struct {
 		KeyID string `json:"keyid"`

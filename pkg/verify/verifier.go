@@ -69,6 +69,7 @@ type Verifier struct {
 	presents *flights[question, struct{}]
 	// judging bounds the verifications at work to the processors there are: more would only be slower, all of them.
 	judging    chan struct{}
+	held       *room               // of small papers that are held until they are judged
 	room       *semaphore.Weighted // for large papers, in bytes that they take while they are verified
 	refreshing sync.Map            // of key: what is listed anew behind a request now
 	refreshes  chan struct{}       // bounds that
@@ -103,7 +104,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	return &Verifier{
 		clock: o.Clock, observe: o.Observe, panicked: o.Panicked, cache: c, holders: holders,
 		gathers: newFlights[question, *gathered](t), apart: newFlights[question, *gathered](newTurns(maxApart, maxInLine/2)), presents: newFlights[question, struct{}](t),
-		judging: make(chan struct{}, runtime.GOMAXPROCS(0)), refreshes: make(chan struct{}, maxRefreshes), room: semaphore.NewWeighted(maxLargeBytes),
+		judging: make(chan struct{}, runtime.GOMAXPROCS(0)), refreshes: make(chan struct{}, maxRefreshes), room: semaphore.NewWeighted(maxLargeBytes), held: newRoom(maxHeldBytes),
 	}, nil
 }
 
