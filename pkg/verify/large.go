@@ -25,7 +25,7 @@ const (
 	maxLargeOfOne = 256 << 20
 	// largeFactor is how much memory a paper takes for each byte of it, beside itself, while it is verified: once decoded, and where a log knows the
 	// envelope itself, the copies that sigstore-go makes of it.
-	largeFactor = 3
+	largeFactor = 4
 )
 
 // largePaper is a paper that is too large to be fetched side by side with others, of so many bytes.
@@ -100,7 +100,7 @@ func (s *sealed) drop() {
 		s.was = map[Fingerprint]settled{}
 	}
 	if o := s.opened; o != nil {
-		o.payload, o.stated, o.stamped, o.old, o.message, o.artifact = nil, nil, nil, nil, nil, nil
+		o.payload, o.stated, o.stamped, o.old, o.message, o.artifact, o.content = nil, nil, nil, nil, nil, nil, nil
 		if o.bundle != nil && o.bundle.GetDsseEnvelope() != nil {
 			o.bundle.GetDsseEnvelope().Payload = nil
 		}

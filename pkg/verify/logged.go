@@ -86,7 +86,7 @@ func (l *loggedMessage) artifact() sgverify.ArtifactPolicyOption {
 	return sgverify.WithArtifact(io.MultiReader(bytes.NewReader(l.head), bytes.NewReader(l.payload)))
 }
 
-// messageEntity is a bundle with a message in its envelope's stead.
+// messageEntity is a bundle with a message in its envelope's stead, or with an envelope that was made before.
 type messageEntity struct {
 	*entity
 	content sgverify.SignatureContent
@@ -100,7 +100,22 @@ func (o *opened) signed(b *entity) sgverify.SignedEntity {
 	if o.message != nil {
 		return messageEntity{b, o.message.content}
 	}
+	if content, err := o.signatureContent(); err == nil {
+		return messageEntity{b, content}
+	}
 	return b
+}
+
+// signatureContent is what the bundle's signature is over, and that. It is made once: of an envelope it has the payload in base64 again.
+func (o *opened) signatureContent() (sgverify.SignatureContent, error) {
+	if o.content == nil {
+		content, err := o.bundle.SignatureContent()
+		if err != nil {
+			return nil, err
+		}
+		o.content = content
+	}
+	return o.content, nil
 }
 
 // stampedBy are all timestamps that came with it and that a trusted authority vouches for. sigstore-go looks at one of each authority and
@@ -110,7 +125,7 @@ func (o *opened) stampedBy(m root.TrustedMaterial) ([]sgverify.TimestampVerifica
 	if err != nil {
 		return nil, err
 	}
-	content, err := o.bundle.SignatureContent()
+	content, err := o.signatureContent()
 	if err != nil {
 		return nil, err
 	}

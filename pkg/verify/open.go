@@ -44,11 +44,12 @@ type opened struct {
 	entries  int                   // transparency log entries
 	stamps   int                   // signed timestamps
 	old      *oldEntry
-	payload  []byte         // what was signed
-	stated   []byte         // of that, the predicate
-	also     []v1.Hash      // subjects of the statement beside the image
-	message  *loggedMessage // what the log knows the envelope as, where that isn't an envelope
-	unread   []string       // what came with a legacy object and can't be read, which is as if it weren't there
+	payload  []byte                    // what was signed
+	stated   []byte                    // of that, the predicate
+	also     []v1.Hash                 // subjects of the statement beside the image
+	content  sgverify.SignatureContent // of the bundle; see signatureContent
+	message  *loggedMessage            // what the log knows the envelope as, where that isn't an envelope
+	unread   []string                  // what came with a legacy object and can't be read, which is as if it weren't there
 }
 
 // open takes a candidate apart.
