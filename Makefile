@@ -79,7 +79,7 @@ conformance-client: ## bin/conformance: what the published sigstore-conformance 
 	$(build) -o bin/conformance ./test/conformance/client
 
 .PHONY: bench
-bench: ## warm and cold admissions, requests and memory, medians of 5 in one run; BENCH=-write keeps the table
+bench: ## admissions, papers, judgements, requests and memory, medians of 5 in one run; BENCH=-write keeps the table
 	@hack/binaries kube-apiserver etcd kubectl
 	@go run ./test/bench $(BENCH)
 

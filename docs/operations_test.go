@@ -28,6 +28,7 @@ import (
 	"github.com/pratique-dev/pratique/internal/trust"
 	"github.com/pratique-dev/pratique/pkg/admission"
 	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/predicate"
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
@@ -266,6 +267,7 @@ func TestTheAuditAnnotationsAreThoseOfThePage(t *testing.T) {
 		Images: []admission.Image{container("a/b")}, Written: "a/b", Digest: hash, Expected: 1,
 		Verdicts: []policy.Verdict{{
 			Policy: policy.Name{Name: "p"}, Digest: "sha256:p", Stale: true,
+			Used:    []policy.Use{{Exception: "n/e", Owner: "o", ID: "CVE-2026-1"}},
 			Results: []policy.Result{{Requirement: "signature", Outcome: policy.Satisfied, Reason: policy.Verified}},
 		}},
 	}}}
@@ -295,9 +297,21 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 		"papers listed for one image":        fmt.Sprint(verify.MaxListed),
 		"papers verified for one image":      fmt.Sprint(verify.MaxVerified),
 		"keys of one authority":              fmt.Sprint(verify.MaxKeys),
-		"keys of one policy":                 fmt.Sprint(compile.MaxKeys),
-		"PEM of one authority":               kib(verify.MaxPolicyPEM),
-		"redirects":                          "5, https only",
+
+		"a predicate that rules are about": kib(predicate.MaxWhole),
+		"packages of one SBOM":             fmt.Sprint(predicate.MaxPackages),
+		"licences of one SBOM":             fmt.Sprint(predicate.MaxLicenses),
+		"one licence":                      fmt.Sprintf("%s, %d identifiers, %d parentheses deep", kib(predicate.MaxLicense), predicate.MaxLicenseTerms, predicate.MaxLicenseDepth),
+		"findings of one scan":             fmt.Sprint(predicate.MaxFindings),
+		"secrets of one scan":              fmt.Sprint(predicate.MaxSecrets),
+		"statements of one VEX document":   fmt.Sprint(predicate.MaxStatements),
+		"rules of one custom requirement":  fmt.Sprint(policy.MaxRules),
+		"one rule":                         fmt.Sprintf("%d bytes", policy.MaxExpression),
+		"ImageExceptions of one namespace": fmt.Sprint(compile.MaxExceptions),
+		"life of an ImageException":        fmt.Sprintf("%d days", policy.MaxExceptionAge/(24*time.Hour)),
+		"keys of one policy":               fmt.Sprint(compile.MaxKeys),
+		"PEM of one authority":             kib(verify.MaxPolicyPEM),
+		"redirects":                        "5, https only",
 
 		"roots of one authority":                        fmt.Sprint(verify.MaxRoots),
 		"identities of one authority":                   fmt.Sprint(verify.MaxIdentities),
@@ -319,6 +333,7 @@ func TestTheBoundsAreThoseOfTheCode(t *testing.T) {
 
 		// which said compares with what the code has
 		"identities of one policy":                "256",
+		"papers over 1 MiB of one image":          "256 MiB",
 		"trusted roots of one TrustRoot together": "512 KiB",
 	}
 	got := map[string]string{}

@@ -184,7 +184,7 @@ func testsCases() []paperCase {
 	return []paperCase{
 		{"both passed", "app", "app/api", nil, []paper{result(tester, true, "smoke", "load")}, true, policy.Verified, ""},
 		{"both passed, in results of their own", "app", "app/api", nil, []paper{result(tester, true, "smoke"), result(tester, true, "load")}, true, policy.Verified, ""},
-		{"the load test is missing", "app", "app/api", nil, []paper{result(tester, true, "smoke")}, false, policy.NoTestResult, "load: "},
+		{"the load test is missing", "app", "app/api", nil, []paper{result(tester, true, "smoke")}, false, policy.NoTestResult, "none of load"},
 		{"the smoke test failed", "app", "app/api", nil, []paper{result(tester, false, "smoke", "load")}, false, policy.TestFailed, "smoke: "},
 		{"another workflow says so", "app", "app/api", nil, []paper{result(workflow(program, flow, mainRef), true, "smoke", "load")}, false, policy.NoTestResult, ""},
 	}

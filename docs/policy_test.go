@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -24,15 +25,20 @@ import (
 	"github.com/pratique-dev/pratique/pkg/verify"
 )
 
-// The pages whose YAML is policies and TrustRoots. A block's info says what it is:
+// The pages whose YAML is our objects. A block's info says what it is:
 //
-//	yaml            whole documents, valid in this version
+//	yaml            whole policies and TrustRoots, valid in this version
 //	yaml spec       fields of spec, put into the example first-policy.yaml in place of those of that name
+//	yaml require    fields of require, put into it with an authority for each name in by
+//	yaml exception  a whole ImageException
 //	yaml not-yet    a whole document that is refused with exactly "not supported yet"
 //	yaml values     values of the chart
 //
 // Texts that nobody reads stand there in parentheses: see filled.
-var policyPages = []string{"README.md", "docs/policy.md", "docs/operations.md", "docs/install.md", "docs/verify.md", "docs/trust-roots.md"}
+var policyPages = []string{
+	"README.md", "docs/policy.md", "docs/requirements.md", "docs/exceptions.md", "docs/papers.md", "docs/operations.md", "docs/install.md", "docs/verify.md",
+	"docs/commands.md", "docs/trust-roots.md",
+}
 
 func TestEverySnippetIsWhatItIsMarkedAs(t *testing.T) {
 	t.Parallel()
@@ -49,6 +55,10 @@ func TestEverySnippetIsWhatItIsMarkedAs(t *testing.T) {
 					notYet(t, text)
 				case b.is("yaml", "spec"):
 					valid(t, withSpec(t, readFile(t, "examples/first-policy.yaml"), text))
+				case b.is("yaml", "require"):
+					valid(t, withRequire(t, text))
+				case b.is("yaml", "exception"):
+					valid(t, inTime(text))
 				case len(b.info) == 1:
 					valid(t, text)
 				default:
@@ -88,7 +98,7 @@ func valid(t testing.TB, document string) {
 		t.Error(errs.ToAggregate())
 	}
 	said := slices.DeleteFunc(compile.Warnings(obj), func(w string) bool { // which the page is about to tell
-		return strings.HasPrefix(w, "spec.references.tags: Allow") || strings.HasPrefix(w, "spec.images.platforms: means nothing here")
+		return strings.HasPrefix(w, "spec.references.tags: Allow") || strings.HasPrefix(w, "metadata.creationTimestamp: absent")
 	})
 	if len(said) > 0 {
 		t.Errorf("it brings warnings: %q", said)
@@ -150,13 +160,53 @@ func TestTheFirstPolicyIsTheSameOnEveryPage(t *testing.T) {
 	}
 }
 
-// notYetIn are the fields that this version does nothing with at all: what is below them isn't described yet.
-func notYetIn(field string) bool {
-	return slices.Contains([]string{
-		"acceptSummary", "namespaceExceptions",
-		"require.sbom", "require.vulnerabilities", "require.secrets", "require.provenance",
-		"require.tests", "require.approvals", "require.promotion", "require.custom",
-	}, field)
+// counts are the fields that are counts by severity: what is below them is described at once.
+func counts(field string) bool {
+	return slices.Contains([]string{"require.vulnerabilities.max", "require.vulnerabilities.warn"}, field)
+}
+
+// withRequire puts fields of require into the first policy, with a key of that for each authority that they name.
+func withRequire(t testing.TB, fields string) string {
+	t.Helper()
+	var from map[string]any
+	if err := yaml.UnmarshalStrict([]byte(fields), &from); err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	var walk func(any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case []any:
+			for _, child := range node {
+				walk(child)
+			}
+		case map[string]any:
+			for key, child := range node {
+				who, ok := child.([]any)
+				if key != "by" || !ok {
+					walk(child)
+					continue
+				}
+				for _, name := range who {
+					named[fmt.Sprint(name)] = true
+				}
+			}
+		}
+	}
+	walk(from)
+	if len(named) == 0 {
+		t.Fatal("it names no authority")
+	}
+	key := strings.TrimSpace(strings.ReplaceAll(pemBlock.FindString(readFile(t, "examples/first-policy.yaml")), "\n        ", "\n"))
+	spec := map[string]any{"require": from, "authorities": []any{}}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		spec["authorities"] = append(spec["authorities"].([]any), map[string]any{"name": name, "key": map[string]any{"data": key + "\n"}})
+	}
+	text, err := yaml.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return withSpec(t, readFile(t, "examples/first-policy.yaml"), string(text))
 }
 
 // fieldsOf lists the paths of a type's JSON fields, down to what isn't a struct of ours, or to where stop says.
@@ -213,7 +263,7 @@ func column(t testing.TB, p page, firstColumn string) []string {
 func TestEveryFieldIsDescribed(t *testing.T) {
 	t.Parallel()
 	section := readPage(t, "docs/policy.md").section(t, "Every field")
-	sameLists(t, "docs/policy.md, Every field", column(t, section, "field"), fieldsOf(reflect.TypeFor[v1alpha1.ClusterImagePolicySpec](), "", notYetIn))
+	sameLists(t, "docs/policy.md, Every field", column(t, section, "field"), fieldsOf(reflect.TypeFor[v1alpha1.ClusterImagePolicySpec](), "", counts))
 }
 
 func TestWhatIsMarkedNotYetIsExactlyWhatIsRefused(t *testing.T) {

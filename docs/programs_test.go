@@ -46,13 +46,19 @@ type outcome struct {
 // runProgram runs one of our programs in the root of the repository, with a home of its own and no settings of this shell.
 func runProgram(t testing.TB, name string, args ...string) outcome {
 	t.Helper()
+	return runIn(t, root, nil, name, args...)
+}
+
+// runIn does so in another folder, with further variables.
+func runIn(t testing.TB, dir string, env []string, name string, args ...string) outcome {
+	t.Helper()
 	if err := build(); err != nil {
 		t.Fatalf("building the programs: %v", err)
 	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), filepath.Join(programDir, name), args...)
-	cmd.Dir = root
-	cmd.Env = []string{"HOME=" + t.TempDir()}
+	cmd.Dir = dir
+	cmd.Env = append([]string{"HOME=" + t.TempDir()}, env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {

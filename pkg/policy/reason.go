@@ -50,7 +50,6 @@ const (
 	DatabaseTooOld         Reason = "DatabaseTooOld"
 	SecretsFound           Reason = "SecretsFound"
 	ExceptionEnding        Reason = "ExceptionEnding"
-	ExceptionUsed          Reason = "ExceptionUsed"
 	WrongBuilder           Reason = "WrongBuilder"
 	WrongSource            Reason = "WrongSource"
 	WrongRef               Reason = "WrongRef"
@@ -92,7 +91,7 @@ func Reasons() []Reason {
 		NoSBOM, NoScan, NoSecretScan, NoProvenance, NoTestResult, NoApproval, NoPromotion, NoStatement,
 		PaperMalformed, TooOld, NoTime, DatedAhead, VerifiedBySummary, NoSummary,
 		WrongFormat, TooFewPackages, LicenseDenied, LicenseUnknown, TooManyVulnerabilities, WrongScanner, DatabaseTooOld, SecretsFound,
-		ExceptionEnding, ExceptionUsed, WrongBuilder, WrongSource, WrongRef, WrongBuildType, BuilderNotSigner, TestFailed,
+		ExceptionEnding, WrongBuilder, WrongSource, WrongRef, WrongBuildType, BuilderNotSigner, TestFailed,
 		TooFewApprovals, WrongEnvironment, WrongRepository, RuleViolated, RuleFailed,
 		RegistryUnavailable, RegistryUnauthorized, RegistryForbidden, ImageNotFound, ImageMalformed, IndexTooLarge, PlatformMissing,
 		TooLarge, TooManyPapers, TooManyImages,
