@@ -240,7 +240,8 @@ type PolicyStatus struct {
 	// +listMapKey=name
 	Authorities []AuthorityStatus `json:"authorities,omitempty"`
 
-	// policyDigest is sha256 of the RFC 8785 JSON of the authorities by fingerprint and the requirements.
+	// policyDigest is sha256 of the RFC 8785 JSON of what is asked for: the authorities by fingerprint, the requirements, the platforms that
+	// these are about, and acceptSummary.
 	// +optional
 	PolicyDigest string `json:"policyDigest,omitempty"`
 }

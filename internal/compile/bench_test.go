@@ -9,7 +9,10 @@ import (
 	"github.com/pratique-dev/pratique/pkg/policy"
 )
 
-// populated is a Store as it is after a start in a cluster of 1,000 namespaces, each with a policy, and 50 cluster policies.
+// exceptionsOfEach is how many exceptions a namespace has.
+const exceptionsOfEach = 3
+
+// populated is a Store as it is after a start in a cluster of 1,000 namespaces, each with a policy and some exceptions, and 50 cluster policies.
 func populated(tb testing.TB) *Store {
 	tb.Helper()
 	s := &Store{exceptions: newExceptionStore(func() {}), namespaces: namespaces{m: map[string]*namespace{}}}
@@ -26,6 +29,9 @@ func populated(tb testing.TB) *Store {
 		ns := fmt.Sprintf("namespace-%d", i)
 		entries[ns] = map[string]*entry{"own": {policy: &policy.Policy{Name: key{Namespace: ns, Name: "own"}}, report: Report{Namespaces: labels.Everything()}}}
 		s.namespaces.set(ns, labels.Set{"env": "production", "team": "payments"})
+		for n := range exceptionsOfEach {
+			s.exceptions.inForce[ns] = append(s.exceptions.inForce[ns], &policy.Exception{Name: policy.Name{Namespace: ns, Name: fmt.Sprint("exception-", n)}})
+		}
 	}
 	s.snapshot.Store(newSnapshot(entries))
 	return s
@@ -36,8 +42,8 @@ func BenchmarkSet(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if set, err := s.Set(b.Context(), "namespace-500"); err != nil || len(set.Cluster) != 50 || len(set.Namespaced) != 1 {
-				b.Fatal(len(set.Cluster), err)
+			if set, err := s.Set(b.Context(), "namespace-500"); err != nil || len(set.Cluster) != 50 || len(set.Namespaced) != 1 || len(set.Exceptions) != exceptionsOfEach {
+				b.Fatal(len(set.Cluster), len(set.Exceptions), err)
 			}
 		}
 	})
@@ -48,8 +54,8 @@ func TestSetAllocatesNothing(t *testing.T) {
 	s := populated(t)
 	ctx := t.Context()
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := s.Set(ctx, "namespace-7"); err != nil {
-			t.Error(err)
+		if set, err := s.Set(ctx, "namespace-7"); err != nil || len(set.Exceptions) != exceptionsOfEach {
+			t.Errorf("%d exceptions, %v", len(set.Exceptions), err)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -325,7 +325,7 @@ func (b *build) action(s *v1alpha1.ImagePolicySpec) error {
 	if err != nil {
 		return err
 	}
-	digest, err := digestOf(b.authorities, s.Require)
+	digest, err := digestOf(b.authorities, s)
 	if err != nil {
 		return fmt.Errorf("the policy's digest: %w", err)
 	}

@@ -49,6 +49,106 @@ func TestPolicyDigest(t *testing.T) {
 	}
 }
 
+// What rules may look at is part of what is asked: the name that an authority goes by, and no less which statements it may make.
+func TestPolicyDigestOfRulesHasNames(t *testing.T) {
+	t.Parallel()
+	first, second := newKey(t), newKey(t)
+	const one = `{custom: [{predicateType: "https://acme.example/r/v1", by: [dev, security], rules: [{cel: "signer.name == 'security'", message: m}]}]}`
+	two := func(a, b string) string {
+		return `{custom: [{predicateType: "https://acme.example/r/v1", by: [` + a + `], rules: [{cel: "predicate.a", message: m}]}, ` +
+			`{predicateType: "https://acme.example/s/v1", by: [` + b + `], rules: [{cel: "signer.name == 'security'", message: m}]}]}`
+	}
+	beside := strings.Replace(one, "{custom", "{signature: {by: [dev]}, custom", 1)
+	base := digestFor(t, asking("dev", first, "security", second, one))
+	for _, tt := range []struct {
+		name, a, b string
+		same       bool
+	}{
+		{"another order of by", base, digestFor(t, asking("dev", first, "security", second, strings.Replace(one, "dev, security", "security, dev", 1))), true},
+		{"another order of authorities", base, digestFor(t, asking("security", second, "dev", first, one)), true},
+		{"the names exchanged", base, digestFor(t, asking("dev", second, "security", first, one)), false},
+		{"another name", base, digestFor(t, asking("ops", first, "security", second, strings.Replace(one, "dev", "ops", 1))), false},
+		{"one key by both names, exchanged between requirements", digestFor(t, asking("dev", first, "security", first, two("dev", "security"))),
+			digestFor(t, asking("dev", first, "security", first, two("security", "dev"))), false},
+		{"another name of what no rule sees", digestFor(t, asking("x", first, "security", second, strings.ReplaceAll(beside, "dev, ", ""), "dev", "x")),
+			digestFor(t, asking("z", first, "security", second, strings.ReplaceAll(beside, "dev, ", ""), "dev", "z")), true},
+	} {
+		if (tt.a == tt.b) != tt.same {
+			t.Errorf("%s: %s and %s: same %v, want %v", tt.name, tt.a, tt.b, tt.a == tt.b, tt.same)
+		}
+	}
+}
+
+// asking is the spec of a policy of two authorities that asks for something, in which words may be replaced.
+func asking(a, aKey, b, bKey, require string, replaced ...string) string {
+	return "images: {include: ['**']}\nauthorities:\n- name: " + a + "\n  key:\n    data: |\n" + indent(aKey, 6) +
+		"\n- name: " + b + "\n  key:\n    data: |\n" + indent(bKey, 6) + "\nrequire: " + strings.NewReplacer(replaced...).Replace(require) + "\n"
+}
+
+func digestFor(t *testing.T, spec string) string {
+	t.Helper()
+	p, _ := Compiler{}.Compile(t.Context(), mustDecode(t, namespaced(spec)))
+	if p.Unusable != "" || p.Digest == "" {
+		t.Fatalf("digest %q (unusable: %s)", p.Digest, p.Unusable)
+	}
+	return p.Digest
+}
+
+func TestPolicyDigestHasThePlatformsThatPapersAreAbout(t *testing.T) {
+	t.Parallel()
+	first, second := newKey(t), newKey(t)
+	of := func(require, platforms string) string {
+		return digestFor(t, strings.Replace(asking("a", first, "b", second, require), "['**']}", "['**'], platforms: ["+platforms+"]}", 1))
+	}
+	const each, whole = "{sbom: {by: [a]}}", "{signature: {by: [a]}}"
+	for _, tt := range []struct {
+		name, require, a, b string
+		same                bool
+	}{
+		{"one and none", each, "linux/amd64", "", false},
+		{"two of them", each, "linux/amd64", "linux/s390x", false},
+		{"one more", each, "linux/amd64", "linux/amd64, linux/arm64", false},
+		{"a variant", each, "linux/arm", "linux/arm/v7", false},
+		{"the lowest variant, and all", each, "linux/arm64", "linux/arm64/v8", false},
+		{"another order", each, "linux/amd64, linux/arm64", "linux/arm64, linux/amd64", true},
+		{"another spelling, twice", each, "linux/amd64", "linux/x86_64, linux/amd64", true},
+		{"another spelling of a variant", each, "linux/arm/7", "linux/arm/v7", true},
+		{"where nothing is asked of each", whole, "linux/amd64", "linux/s390x", true},
+		{"where nothing is asked of each, and none", whole, "linux/amd64", "", true},
+	} {
+		if a, b := of(tt.require, tt.a), of(tt.require, tt.b); (a == b) != tt.same {
+			t.Errorf("%s: %s and %s: same %v, want %v", tt.name, a, b, a == b, tt.same)
+		}
+	}
+}
+
+func TestPolicyDigestHasWhatMayStandForPapers(t *testing.T) {
+	t.Parallel()
+	first, second := newKey(t), newKey(t)
+	of := func(a, aKey, b, bKey, summary string) string {
+		return digestFor(t, asking(a, aKey, b, bKey, "{sbom: {by: [a]}, tests: [{name: t, by: [a]}]}", "[a]", "["+a+"]")+summary)
+	}
+	plain := func(summary string) string { return of("a", first, "b", second, summary) }
+	const base = "acceptSummary: {by: [b], verifierID: v, insteadOf: [sbom, tests], maxAge: 60m}\n"
+	for _, tt := range []struct {
+		name, got string
+		same      bool
+	}{
+		{"none", plain(""), false},
+		{"by another", plain(strings.Replace(base, "[b]", "[a]", 1)), false},
+		{"of another verifier", plain(strings.Replace(base, "D: v", "D: w", 1)), false},
+		{"for less", plain(strings.Replace(base, ", tests", "", 1)), false},
+		{"of another age", plain(strings.Replace(base, "60m", "61m", 1)), false},
+		{"in another order", plain(strings.Replace(base, "sbom, tests", "tests, sbom", 1)), true},
+		{"of the same age, otherwise written", plain(strings.Replace(base, "60m", "1h", 1)), true},
+		{"by other names", of("x", first, "z", second, strings.Replace(base, "[b]", "[z]", 1)), true},
+	} {
+		if want := plain(base); (tt.got == want) != tt.same {
+			t.Errorf("%s: %s and %s: same %v, want %v", tt.name, tt.got, want, tt.got == want, tt.same)
+		}
+	}
+}
+
 // The digest is what a verification summary names: it must not change from one version to the next by accident.
 func TestPolicyDigestIsFixed(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,7 @@ const (
 	ReasonInForce           = "InForce"           // it excuses what it says
 	ReasonExpired           = "Expired"           // it has ended
 	ReasonTooManyExceptions = "TooManyExceptions" // there are MaxExceptions older ones in its namespace
+	ReasonTerminating       = "Terminating"       // it is being deleted, and only a finalizer keeps it
 )
 
 // ExceptionReport says what became of an ImageException at some time. Two of the same state are alike.
@@ -129,9 +130,13 @@ type exceptionsInForce struct {
 	next time.Time // when one of them ends; zero: never
 }
 
-// take takes in one more, if it is in force and there is room, and says what became of it. One without room isn't even compiled.
-func (f *exceptionsInForce) take(compile func() compiledException) ExceptionReport {
-	if len(f.list) >= MaxExceptions {
+// take takes in one more, if it is in force and there is room, and says what became of it. One without room isn't even compiled. Nor is one that
+// is being deleted: whoever deletes it doesn't want it to excuse anything, and whoever may set a finalizer must not keep it.
+func (f *exceptionsInForce) take(terminating bool, compile func() compiledException) ExceptionReport {
+	switch {
+	case terminating:
+		return ExceptionReport{Reason: ReasonTerminating, Message: "it excuses nothing: it is being deleted, and goes once its finalizers are removed"}
+	case len(f.list) >= MaxExceptions:
 		return ExceptionReport{Reason: ReasonTooManyExceptions, Message: fmt.Sprintf(
 			"it excuses nothing: %d older ImageExceptions are in force in this namespace, and no more count: delete or merge some", MaxExceptions)}
 	}

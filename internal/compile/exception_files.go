@@ -46,7 +46,7 @@ func (b *Bundle) exceptionsOf(namespace string, now time.Time) []*policy.Excepti
 	})
 	found := exceptionsInForce{now: now}
 	for _, e := range own {
-		found.take(func() compiledException {
+		found.take(e.DeletionTimestamp != nil, func() compiledException {
 			return exceptionOf(e, policy.Name{Namespace: namespace, Name: e.Name}, madeAt(e, now))
 		})
 	}
@@ -72,7 +72,7 @@ func (q ClusterQuery) exceptions(ctx context.Context, now time.Time) (inForce []
 	found := exceptionsInForce{now: now}
 	for i := range all {
 		u := &all[i]
-		r := found.take(func() compiledException {
+		r := found.take(u.GetDeletionTimestamp() != nil, func() compiledException {
 			raw, err := json.Marshal(u)
 			if err != nil {
 				raw = nil // which then can't be read, and excuses nothing

@@ -68,6 +68,18 @@ func TestRow20_OneFileOfExceptionsIsBoundedAsANamespaceIs(t *testing.T) {
 	}
 }
 
+// TestRow20_AnExceptionOfAFileThatIsBeingDeletedExcusesNothing, as one has it that was read from a cluster.
+func TestRow20_AnExceptionOfAFileThatIsBeingDeletedExcusesNothing(t *testing.T) {
+	t.Parallel()
+	text := exception("held", excusing(day(time.Now().AddDate(0, 0, 10))))
+	for deleted, want := range map[string]int{"": 1, ", finalizers: [acme.example/keep], deletionTimestamp: '2026-01-01T00:00:00Z'": 0} {
+		set, _ := mustLoad(t, replaceOnce(text, "namespace: payments", "namespace: payments"+deleted)).Set(t.Context(), "payments", policy.UnmatchedDeny)
+		if len(set.Exceptions) != want {
+			t.Errorf("%q: %s, want %d", deleted, excepted(set.Exceptions), want)
+		}
+	}
+}
+
 // storedException is an ImageException as an API server has it.
 func storedException(t testing.TB, text string, made time.Time) *unstructured.Unstructured {
 	t.Helper()
@@ -82,7 +94,10 @@ func storedException(t testing.TB, text string, made time.Time) *unstructured.Un
 func TestFromClusterHasExceptions(t *testing.T) {
 	t.Parallel()
 	soon := excusing(day(time.Now().AddDate(0, 0, 10)))
-	r := cluster(t, true, true,
+	held := storedException(t, exception("held", soon), time.Now().Add(-3*time.Hour))
+	held.SetFinalizers([]string{"acme.example/keep"})
+	held.SetDeletionTimestamp(&metav1.Time{Time: time.Now()})
+	r := cluster(t, true, true, held,
 		storedException(t, exception("young", soon), time.Now().Add(-time.Hour)),
 		storedException(t, exception("older", soon), time.Now().Add(-2*time.Hour)),
 		storedException(t, exception("ended", excusing("2001-01-31")), time.Now().Add(-time.Hour)),
@@ -95,7 +110,8 @@ func TestFromClusterHasExceptions(t *testing.T) {
 	if diff := cmp.Diff([]string{"payments/older", "payments/young"}, excepted(answer.Set.Exceptions)); diff != "" {
 		t.Error(diff)
 	}
-	if len(answer.Notes) != 1 || !strings.HasPrefix(answer.Notes[0], `ImageException payments/broken: it excuses nothing: unknown field "spec.packages"`) {
+	if len(answer.Notes) != 2 || answer.Notes[0] != "ImageException payments/held: it excuses nothing: it is being deleted, and goes once its finalizers are removed" ||
+		!strings.HasPrefix(answer.Notes[1], `ImageException payments/broken: it excuses nothing: unknown field "spec.packages"`) {
 		t.Errorf("%q", answer.Notes)
 	}
 }

@@ -117,7 +117,7 @@ func (s *exceptionStore) update(ctx context.Context, namespace string) {
 	next, found := map[string]*exceptionEntry{}, exceptionsInForce{now: now}
 	for _, u := range byAge(objects) {
 		e := &exceptionEntry{object: u}
-		e.report = found.take(func() compiledException { return e.compile(ctx, old[u.GetName()]) })
+		e.report = found.take(u.GetDeletionTimestamp() != nil, func() compiledException { return e.compile(ctx, old[u.GetName()]) })
 		next[u.GetName()] = e
 	}
 	s.mu.Lock()

@@ -185,6 +185,44 @@ func TestRow20_TooManyExceptionsOfANamespaceLeaveOutTheNewest(t *testing.T) {
 	})
 }
 
+// TestRow20_AnExceptionThatIsBeingDeletedExcusesNothing, though a finalizer keeps it: else whoever may set one could keep what was withdrawn.
+func TestRow20_AnExceptionThatIsBeingDeletedExcusesNothing(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		now := time.Now()
+		w.namespace("payments", nil, true)
+		good := excusing(day(now.AddDate(0, 0, 10)))
+		w.excuse(exception("stays", good), now.Add(-time.Hour))
+		deleted := func(u *unstructured.Unstructured) {
+			u.SetFinalizers([]string{"acme.example/keep"})
+			u.SetDeletionTimestamp(&metav1.Time{Time: now})
+			w.sources[KindImageException].Modify(u)
+		}
+		for i := range MaxExceptions { // which take no room either
+			deleted(w.excuse(exception(fmt.Sprintf("before-%02d", i), good), now.Add(-2*time.Hour)))
+		}
+		goes := w.excuse(exception("goes", good), now)
+		w.start()
+		w.writer(nil)
+		w.settle()
+		w.wantExceptions("payments", "payments/stays", "payments/goes")
+		if got := w.ready("goes"); !strings.HasPrefix(got, "True InForce") {
+			t.Error(got)
+		}
+		changes := w.changed()
+		deleted(goes)
+		w.settle()
+		w.wantExceptions("payments", "payments/stays")
+		for _, name := range []string{"goes", "before-00"} {
+			if got := w.ready(name); got != "False Terminating: it excuses nothing: it is being deleted, and goes once its finalizers are removed" {
+				t.Error(got)
+			}
+		}
+		if w.changed() != changes+1 {
+			t.Errorf("%d changes, want 1", w.changed()-changes)
+		}
+	})
+}
+
 // TestRow20_AnExceptionThatWasChangedIsJudgedAsItIs: the schema lets nobody, and yet a store may be written to by other ways.
 func TestRow20_AnExceptionThatWasChangedIsJudgedAsItIs(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {

@@ -109,6 +109,8 @@ func (c *checker) tests(at *field.Path, list []v1alpha1.TestRequirement) {
 		name := at.Index(i).Child("name")
 		switch {
 		case c.badLength(name, t.Name, maxTestName, "write the test's name as the result has it: an entry of passedTests, or a configuration's name"):
+		case strings.TrimSpace(t.Name) != t.Name:
+			c.invalid(name, "begins or ends with a blank, so that no test would have it")
 		case seen[t.Name]:
 			c.add(field.Duplicate(name, line(t.Name, maxProblem)))
 		}

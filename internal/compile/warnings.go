@@ -38,13 +38,16 @@ func warningsAt(obj Object, now time.Time) []string {
 	w.require(v.spec)
 	if v.cluster != nil {
 		w.namespaceExceptions(v.cluster)
-		if label, ok := escapesBy(v.cluster.NamespaceSelector); ok {
+		if label, ok := escapesBy(v.cluster.NamespaceSelector); ok && enforces(v.spec.Mode) { // Warn and Audit hold nothing that could escape
 			const text = "spec.namespaceSelector: a namespace without the label %s escapes; NotIn and DoesNotExist select it"
 			w.say(text, line(label, maxWarning-len(text)+len("%s")))
 		}
 	}
 	return w.out
 }
+
+// enforces tells whether a policy of a mode refuses, as one does that says none.
+func enforces(m v1alpha1.Mode) bool { return m != v1alpha1.ModeWarn && m != v1alpha1.ModeAudit }
 
 // warner gathers warnings.
 type warner struct {

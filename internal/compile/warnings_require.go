@@ -10,6 +10,7 @@ import (
 
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/pkg/policy"
+	"github.com/pratique-dev/pratique/pkg/predicate"
 )
 
 // require warns of what a policy asks for, but probably doesn't mean.
@@ -39,6 +40,18 @@ func (w *warner) require(s *v1alpha1.ImagePolicySpec) {
 			w.say("spec.require.tests[%d].maxAge: a test result has no time, and by a key none can be told: it is refused", i)
 		}
 	}
+	for i, c := range r.Custom[:min(len(r.Custom), maxRequirements)] {
+		for j, rule := range c.Rules[:min(len(c.Rules), policy.MaxRules)] {
+			if len(rule.CEL) <= policy.MaxExpression && !mentions(rule.CEL, "predicate", "subject", "signer", "verifiedTime", "image", "request") {
+				w.say("spec.require.custom[%d].rules[%d].cel: looks at nothing, so that it says the same of every statement", i, j)
+			}
+		}
+	}
+}
+
+// mentions tells whether a text has one of some words in it, be it as a part of another.
+func mentions(text string, words ...string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
 // onlyKeys tells whether all of some authorities are keys: of what they sign nobody but they tells the time of signing.
@@ -61,9 +74,18 @@ func (w *warner) sbom(s *v1alpha1.SBOMRequirement) {
 	if s.MinPackages != nil && *s.MinPackages == 0 {
 		w.say("%s.minPackages: 0: an SBOM of nothing will do", at)
 	}
+	if s.Formats != nil && len(s.Formats) == 0 {
+		w.say("%s.formats: empty, which means any; leave it out, or name those that count", at)
+	}
 	l := s.Licenses
-	if l == nil {
+	switch {
+	case l == nil:
 		return
+	case len(l.Deny)+len(l.Allow) > 0:
+	case l.Allow != nil:
+		w.say("%s.licenses.allow: empty, which means any licence; name those that may be used", at)
+	case l.Unknown == "" || l.Unknown == "Allow": // else it asks for what is known
+		w.say("%s.licenses: denies no licence; name some in deny, or in allow those that may be used", at)
 	}
 	known := licenses{}
 	w.licenses(at+".licenses.deny", l.Deny, &known)
@@ -123,9 +145,20 @@ func globMatches(glob, text string) bool {
 	return strings.Trim(glob[g:], "*") == ""
 }
 
+// manyFindings is how many findings of one severity a limit may let pass before it is taken for none: large images have some thousand in all.
+const manyFindings = 10_000
+
 func (w *warner) vulnerabilities(v *v1alpha1.VulnerabilitiesRequirement) {
 	const at = "spec.require.vulnerabilities"
 	most := countsOf(v.Max)
+	for _, m := range most {
+		if *m.count > manyFindings {
+			w.say("%s.max.%s: %d is more than scans find, so that it limits nothing", at, m.severity, *m.count)
+		}
+	}
+	if v.Unknown == predicate.SeverityNegligible.String() && (v.Max == nil || v.Max.Negligible == nil) {
+		w.say("%s.unknown: negligible isn't limited, so any number not rated yet will do; set max.negligible", at)
+	}
 	for _, warn := range countsOf(v.Warn) {
 		for _, m := range most {
 			if m.severity == warn.severity && *warn.count >= *m.count {

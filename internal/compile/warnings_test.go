@@ -103,6 +103,13 @@ func unlabelled(selector string) labels.Set {
 	return labels.Set{corev1.LabelMetadataName: name}
 }
 
+func TestAPolicyThatRefusesNothingIsNotEscaped(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string]string{"Enforce": "a namespace without the label env escapes", "Warn": "", "Audit": ""} {
+		wantWarning(t, Warnings(mustDecode(t, clusterWide("mode: "+mode+"\nnamespaceSelector: {matchLabels: {env: staging}}\n"+bySecret))), want)
+	}
+}
+
 func TestAnInstallThatDoesNotPinSaysSoToWhoeverAsksForIt(t *testing.T) {
 	t.Parallel()
 	const want = "spec.references.tags: Pin, but this install doesn't pin: tags are refused with the digest to use"

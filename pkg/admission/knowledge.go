@@ -19,8 +19,12 @@ const childrenAtOnce = 8
 // is asked only where no summary stands for it is asked once that is known.
 func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Policy, img policy.Image, fresh verify.Freshness) policy.Knowledge {
 	var questions []verify.Question
-	for _, p := range policies {
-		questions = append(questions, p.First()...)
+	if len(policies) == 1 {
+		questions = policies[0].First()
+	} else {
+		for _, p := range policies {
+			questions = append(questions, p.First()...)
+		}
 	}
 	if len(questions) == 0 || img.Digest == (v1.Hash{}) {
 		return unknown(img, errors.New("nothing was asked for"))
@@ -29,7 +33,7 @@ func (e *Evaluator) know(ctx context.Context, open opener, policies []*policy.Po
 	if err != nil {
 		return unknown(img, err)
 	}
-	k := &known{missing: unknown(img, errors.New("this question was not asked")), found: map[subject]verify.Findings{}}
+	k := &known{missing: unknown(img, errors.New("this question was not asked")), found: make(map[subject]verify.Findings, len(questions))}
 	ask := func(digest v1.Hash, questions []verify.Question) []verify.Findings {
 		return e.Verifier.Findings(ctx, registry, img.Reference.Repository().Digest(digest.String()), questions, fresh)
 	}
@@ -76,7 +80,11 @@ func (k *known) ask(digest v1.Hash, questions []verify.Question, ask asking) {
 
 // open returns those of the questions that weren't asked yet, each once.
 func (k *known) open(digest v1.Hash, questions []verify.Question) (out []verify.Question) {
-	seen := map[verify.Fingerprint]bool{}
+	if len(questions) == 0 {
+		return nil
+	}
+	out = make([]verify.Question, 0, len(questions))
+	seen := make(map[verify.Fingerprint]bool, len(questions))
 	for _, q := range questions {
 		if _, done := k.found[subject{digest, q.Fingerprint()}]; done || seen[q.Fingerprint()] {
 			continue

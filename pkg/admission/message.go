@@ -169,20 +169,43 @@ func (d Decision) Warnings() []string {
 		for _, v := range j.Verdicts {
 			if v.Mode == policy.Warn {
 				for _, r := range v.Failing() {
-					lines.add(func() string {
-						return fmt.Sprintf("%s: %s: %s %s: %s", where, label(v), r.Requirement, r.Reason, clip(r.Detail, maxWarning))
-					})
+					lines.add(func() string { return warningLine(where, v, r.Requirement, r.Reason, r.Detail) })
 				}
 			}
 			if v.Mode == policy.Audit || j.Refused() {
 				continue // who is refused has the message
 			}
 			for _, w := range v.Warnings {
-				lines.add(func() string { return fmt.Sprintf("%s: %s: %s", where, w.Reason, clip(w.Text, maxWarning)) })
+				lines.add(func() string { return warningLine(where, v, w.Requirement, w.Reason, w.Text) })
 			}
 		}
 	}
 	return lines.all()
+}
+
+// warningLine words a warning about a requirement, or, where it names none, about the image. Where the line is too long, first the names of place
+// and policy are cut, visibly, until the text has room enough.
+func warningLine(where string, v policy.Verdict, requirement string, reason policy.Reason, text string) string {
+	const (
+		enough      = 52 // bytes of a text that say what is wrong
+		leastPlace  = 16 // bytes that tell a place from most others
+		leastPolicy = 24 // of a policy, whose namespace comes first
+	)
+	text = clip(text, maxWarning)
+	if requirement == "" {
+		return fmt.Sprintf("%s: %s: %s", where, reason, text)
+	}
+	by, about := label(v), fmt.Sprintf("%s %s", requirement, reason)
+	over := func() int {
+		return len(where) + len(by) + len(about) + 3*len(": ") + min(len(text), enough) - maxWarning
+	}
+	if n := over(); n > 0 {
+		where = bound(where, max(len(where)-n, leastPlace))
+	}
+	if n := over(); n > 0 {
+		by = bound(by, max(len(by)-n, leastPolicy))
+	}
+	return fmt.Sprintf("%s: %s: %s: %s", where, by, about, text)
 }
 
 func plural(n int, what string) string {

@@ -65,7 +65,7 @@ type VerdictRecord struct {
 	Mode         string         `json:"mode"`
 	Outcome      string         `json:"outcome"`
 	Results      []ResultRecord `json:"results"`
-	// Exceptions are the ImageExceptions that the verdict rests on.
+	// Exceptions are the ImageExceptions that the verdict rests on, each once.
 	Exceptions []ExceptionRecord `json:"exceptions,omitempty"`
 }
 
@@ -73,7 +73,7 @@ type VerdictRecord struct {
 type ExceptionRecord struct {
 	Exception string    `json:"exception"`
 	Owner     string    `json:"owner"`
-	ID        string    `json:"id"`
+	IDs       []string  `json:"ids"`
 	Until     time.Time `json:"until"`
 }
 
@@ -107,8 +107,8 @@ func (d Decision) Describe() []ImageRecord {
 }
 
 // describe turns a decision's images into records of at most so many bytes of JSON, and counts what that has no room for. What
-// refuses goes first, then what fails otherwise, then what passes; they stand in the order of the decision all the same. Nothing
-// is built that is then left out.
+// refuses goes first, then what fails otherwise, then what passes by an exception, then what passes; they stand in the order of the
+// decision all the same. Nothing is built that is then left out.
 func (d Decision) describe(most int) ([]ImageRecord, []Omission) {
 	var omitted omissions
 	chosen := make([][]int, len(d.Images)) // the verdicts, by image; nil where the image is left out
@@ -151,10 +151,12 @@ func (d Decision) describe(most int) ([]ImageRecord, []Omission) {
 }
 
 // ranks is how many ranks of verdicts there are, the worst first.
-const ranks = 3
+const ranks = 4
 
 func rankOf(v policy.Verdict) int {
 	switch {
+	case v.Outcome().Passes() && len(v.Used) == 0:
+		return 3
 	case v.Outcome().Passes():
 		return 2
 	case v.Mode != policy.Enforce:
@@ -181,12 +183,24 @@ func (j Judged) describe(verdicts []int) ImageRecord {
 		for _, w := range v.Warnings {
 			vr.Results = append(vr.Results, ResultRecord{requirementWarning, policy.Exempt.String(), string(w.Reason), clip(w.Text, maxDetail)})
 		}
-		for _, u := range v.Used {
-			vr.Exceptions = append(vr.Exceptions, ExceptionRecord{u.Exception, clip(u.Owner, maxName), u.ID, u.Until})
-		}
+		vr.Exceptions = exceptionsOf(v)
 		rec.Verdicts = append(rec.Verdicts, vr)
 	}
 	return rec
+}
+
+// exceptionsOf are the exceptions that a verdict rests on, each once with all that it excused, in the order of their first use.
+func exceptionsOf(v policy.Verdict) (out []ExceptionRecord) {
+	at := make(map[string]int, len(v.Used))
+	for _, u := range v.Used {
+		i, known := at[u.Exception]
+		if !known {
+			i = len(out)
+			at[u.Exception], out = i, append(out, ExceptionRecord{Exception: u.Exception, Owner: clip(u.Owner, maxName), Until: u.Until})
+		}
+		out[i].IDs = append(out[i].IDs, u.ID)
+	}
+	return out
 }
 
 // requirementWarning is what a warning is called where a requirement is.
@@ -269,7 +283,7 @@ func leastSize(v policy.Verdict) int {
 		n += resultSize + min(len(w.Text), maxDetail)
 	}
 	for _, u := range v.Used {
-		n += resultSize + len(u.Exception) + len(u.ID)
+		n += len(u.ID)
 	}
 	return n
 }
@@ -282,8 +296,11 @@ func verdictSize(v policy.Verdict) int {
 	for _, w := range v.Warnings {
 		n += resultSize + jsonSize(clip(w.Text, maxDetail))
 	}
-	for _, u := range v.Used {
-		n += resultSize + jsonSize(u.Exception) + jsonSize(clip(u.Owner, maxName)) + jsonSize(u.ID)
+	for _, e := range exceptionsOf(v) {
+		n += resultSize + jsonSize(e.Exception) + jsonSize(e.Owner)
+		for _, id := range e.IDs {
+			n += jsonSize(id) + 1
+		}
 	}
 	return n
 }
