@@ -134,6 +134,11 @@ func (r custom) content(c Case, p paper[*predicate.Whole]) Result {
 			wrong = append(wrong, fmt.Sprintf("rules 1 to %d cost too much on this statement", i+1))
 			break
 		}
+		if errors.Is(err, errAllTooMuch) {
+			failed = true
+			wrong = append(wrong, "the rules of this policy cost too much together on this image, over all statements and platforms")
+			break
+		}
 		if err != nil {
 			failed = true
 			wrong = append(wrong, fmt.Sprintf("rule %d (%s) can't be evaluated: %s", i+1, ruleMessage(rule.message), printable(err.Error())))

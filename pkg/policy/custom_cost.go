@@ -3,11 +3,6 @@ package policy
 import (
 	"github.com/google/cel-go/checker"
 	"github.com/google/cel-go/common/ast"
-	"github.com/google/cel-go/common/operators"
-	"github.com/google/cel-go/common/types"
-	"github.com/google/cel-go/common/types/ref"
-	"github.com/google/cel-go/common/types/traits"
-	"github.com/google/cel-go/interpreter"
 )
 
 // What an ordinary statement is expected to hold, for the estimate of what a rule costs.
@@ -55,69 +50,38 @@ func (estimator) EstimateCallCost(string, string, *checker.AstNode, []checker.As
 	return nil
 }
 
-// bytesAUnit is how many bytes of text are gone through in one unit of cost.
-const bytesAUnit = 16
+// allowance is what the rules of a policy may cost together while it judges an image. It is for one goroutine.
+type allowance struct{ spent uint64 }
 
-// stepsAUnit is how many steps of a regular expression's program are made in one unit of cost.
-const stepsAUnit = 8
+// checkEvery is after how many units is looked whether anybody still waits.
+const checkEvery = 256
 
-// callCost is what a call did cost.
-func callCost(function string, args []interpreter.InterpretableV2, result ref.Val, vars *variables) uint64 {
-	cost := uint64(1)
+// spend charges for what is about to be done, and ends the evaluation if that is too much or nobody waits any more. Whoever gets an error of it
+// must not do it.
+func (v *variables) spend(cost uint64) error {
+	if v.ended != nil {
+		return v.ended
+	}
+	before := v.spent
+	v.spent += cost
+	v.c.rules.spent += cost
 	switch {
-	case len(args) == 2 && (function == operators.Equals || function == operators.NotEquals):
-		a, b := vars.valueOf(args[0]), vars.valueOf(args[1])
-		if hasParts(a) && hasParts(b) {
-			return cost + min(weight(a), weight(b))
-		}
-		return cost + min(textLength(a), textLength(b))/bytesAUnit
-	case len(args) == 2 && (function == operators.In || function == operators.OldIn):
-		in := vars.valueOf(args[1])
-		if _, ok := in.(traits.Mapper); ok {
-			return cost + weight(vars.valueOf(args[0]))
-		}
-		return cost + weight(in)
+	case v.spent > maxCost:
+		v.ended = errTooCostly
+	case v.c.rules.spent > maxRulesCost:
+		v.ended = errAllTooMuch
+	case before/checkEvery != v.spent/checkEvery && v.gone():
+		v.ended = errInterrupted
 	}
-	for _, a := range args {
-		cost += textLength(vars.valueOf(a)) / bytesAUnit
-	}
-	return cost + textLength(result)/bytesAUnit
+	return v.ended
 }
 
-func hasParts(v ref.Val) bool {
-	switch v.(type) {
-	case traits.Mapper, traits.Lister:
+// gone tells whether nobody waits any more.
+func (v *variables) gone() bool {
+	select {
+	case <-v.c.Image.Done:
 		return true
+	default:
+		return false
 	}
-	return false
-}
-
-// weight is what it costs to go through all of a value.
-func weight(v ref.Val) uint64 {
-	n := 1 + textLength(v)/bytesAUnit
-	switch v := v.(type) {
-	case traits.Mapper:
-		for it := v.Iterator(); it.HasNext() == types.True; {
-			key := it.Next()
-			n += weight(key)
-			if value, ok := v.Find(key); ok {
-				n += weight(value)
-			}
-		}
-	case traits.Lister:
-		for it := v.Iterator(); it.HasNext() == types.True; {
-			n += weight(it.Next())
-		}
-	}
-	return n
-}
-
-func textLength(v ref.Val) uint64 {
-	switch v := v.(type) {
-	case types.String:
-		return uint64(len(v))
-	case types.Bytes:
-		return uint64(len(v))
-	}
-	return 0
 }

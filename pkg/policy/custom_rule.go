@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
-	"github.com/google/cel-go/common/types/ref"
-	"github.com/google/cel-go/interpreter"
 )
 
 // Bounds of a rule.
@@ -24,6 +22,9 @@ const (
 	// maxCost bounds what the rules of a requirement may cost together on one statement, in units of a step, some 50 ns: a loop over the 3,000
 	// findings that predicate.MaxWhole holds costs some 20,000.
 	maxCost = 200_000
+	// maxRulesCost bounds what all rules of a policy may cost together while it judges an image: all its requirements, of every platform and of every
+	// statement that may be the newest. It is some 50 ms, and at most 64 MB that become garbage.
+	maxRulesCost = 1_000_000
 	// maxEstimate bounds what a rule may be expected to cost before anything is known of the statement: five times as much as it may really
 	// cost, since what is expected is the worst of an ordinary statement.
 	maxEstimate = 1_000_000
@@ -80,13 +81,16 @@ func NewRuleCompiler() (*RuleCompiler, error) {
 
 // Check says what is wrong with a rule's expression, and where. An expression must
 //
-//   - be CEL (https://github.com/google/cel-spec) with its standard functions and macros, over these variables:
+//   - be CEL (https://github.com/google/cel-spec), of which there are: the operators; the macros has, all, exists, exists_one, map and filter; the
+//     functions size, startsWith, endsWith, contains, matches, string, int, double, timestamp, duration and dyn; and those that tell a part of a time,
+//     in UTC, such as getHours();
+//   - see these variables:
 //     predicate (the predicate, as it is), subject (digest, by algorithm), signer (name, that of the authority; text, for people; key, its fingerprint;
 //     issuer and subject of a keyless signature, else ""), verifiedTime (a timestamp: when a log or a timestamp authority saw the signature; without
 //     such a witness a rule that asks for it fails), image (reference, registry, repository, tag, digest) and request (namespace);
 //   - be a truth value, as far as that can be told;
-//   - go through lists and maps of the statement, or through what filter and map make of them, but not through lists that it puts together from
-//     lists: those grow without bound;
+//   - put together lists and maps of at most 16 parts, none of which is such a list or map, unless all parts are constants; and not add lists;
+//   - nest loops at most 3 deep, and have at most 3 that go one over what the other gathers;
 //   - write out the patterns of matches;
 //   - not be expected to cost more than a bound.
 func (c *RuleCompiler) Check(expression string) error {
@@ -97,8 +101,8 @@ func (c *RuleCompiler) Check(expression string) error {
 // rule is a compiled rule. It isn't changed once made, and may be evaluated by many at once.
 type rule struct {
 	message string
-	program cel.Program
-	steps   int
+	program step
+	turns   int // the variables of its loops
 }
 
 // compile compiles a rule.
@@ -121,7 +125,8 @@ func (c *RuleCompiler) compile(text Rule) (r *rule, err error) {
 	if t := ast.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
 		return nil, fmt.Errorf("it is of type %s, and must be true or false", cel.FormatCELType(t))
 	}
-	if err := checkForm(ast); err != nil {
+	program, turns, err := translate(ast)
+	if err != nil {
 		return nil, err
 	}
 	estimate, err := c.env.EstimateCost(ast, estimator{})
@@ -131,12 +136,7 @@ func (c *RuleCompiler) compile(text Rule) (r *rule, err error) {
 	case estimate.Max > maxEstimate:
 		return nil, errors.New("it may cost too much: loops within loops multiply, as do texts that are added to themselves")
 	}
-	var steps metered
-	program, err := c.env.Program(ast, cel.CustomDecoratorV2(steps.decorate), cel.EvalOptions(cel.OptOptimize))
-	if err != nil {
-		return nil, err
-	}
-	return &rule{message: text.Message, program: program, steps: steps.steps}, nil
+	return &rule{message: text.Message, program: program, turns: turns}, nil
 }
 
 // firstIssue words what CEL says is wrong, and where.
@@ -160,30 +160,33 @@ func positioned(line, column int, what string) error {
 var (
 	errInterrupted = errors.New("nobody waits for the answer any more")
 	errTooCostly   = errors.New("it costs too much on this statement")
+	errAllTooMuch  = errors.New("the rules of this policy cost too much together")
 )
 
 // holds evaluates a rule.
-func (r *rule) holds(vars *variables) (bool, error) {
-	vars.noTime, vars.values = false, make([]ref.Val, r.steps)
+func (r *rule) holds(vars *variables) (is bool, err error) {
+	defer func() { // what makes a step fail isn't true
+		if p := recover(); p != nil {
+			is, err = false, errors.New("it makes this program fail")
+		}
+	}()
+	vars.turns = make([]any, r.turns)
 	if vars.gone() {
 		return false, errInterrupted
 	}
-	out, _, err := r.program.Eval(vars)
-	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err); ok {
-		if cancelled.Cause == interpreter.CostLimitExceeded {
-			return false, errTooCostly
-		}
-		return false, errInterrupted
-	}
-	switch {
-	case err != nil && vars.noTime:
-		return false, errors.New("verifiedTime isn't known: no log and no timestamp authority saw the signature")
-	case err != nil:
+	if err := vars.spend(1); err != nil {
 		return false, err
 	}
-	is, ok := out.(types.Bool)
+	out, err := r.program.eval(vars)
+	if vars.ended != nil {
+		return false, vars.ended
+	}
+	if err != nil {
+		return false, err
+	}
+	is, ok := out.(bool)
 	if !ok {
 		return false, errors.New("it is neither true nor false")
 	}
-	return bool(is), nil
+	return is, nil
 }

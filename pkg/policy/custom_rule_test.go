@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -118,8 +119,19 @@ func TestRulesAreRefusedWhenThePolicyIsAdmitted(t *testing.T) {
 		"a wrong time":                     {`verifiedTime > timestamp("yesterday")`, "timestamp"},
 		"too long":                         {"true" + strings.Repeat(" ", MaxExpression), "at most 4096"},
 		"too deep":                         {strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100), "recursion"},
-		"lists that are compared":          {"predicate.a.map(x, x.b) == predicate.b", "can't be compared"},
 		"a list of lists gone through":     {"predicate.a.map(x, [x, x]).all(y, true)", "can't be gone through"},
+		"lists that are added":             {"size([1] + predicate.a) > 1", "lists can't be added: go through each"},
+		"a key that isn't written out":     {"{predicate.a: 1}.b == 1", "keys of a map must be written out"},
+		"a key that is there twice":        {`{"a": 1, "a": 2}.a == 1`, "twice"},
+		"bytes":                            {`b"a" == b"a"`, "neither bytes nor unsigned"},
+		"what makes bytes":                 {`bytes(predicate.a).size() > 1`, "bytes isn't there for rules"},
+		"an unsigned number":               {`predicate.a == 1u`, "neither bytes nor unsigned"},
+		"a type":                           {`type(predicate.a) == string`, "for rules"},
+		"a time zone":                      {`verifiedTime.getHours("Europe/Berlin") > 8`, "takes no time zone here: it tells UTC, so write getHours()"},
+		"a list of too many parts":         {"[predicate.a" + strings.Repeat(", 1", maxParts) + "].exists(x, x == 2)", "a list or map of 17 parts, at most 16"},
+		"loops nested too deep":            {"predicate.all(a, a.all(b, b.all(c, c.all(d, d))))", "3 deep"},
+		"loops chained behind a condition": {"(false ? [] : (true ? predicate.map(a, a).map(a, a) : []).map(a, a)).all(a, a)", "one over what the other gathers"},
+		"loops chained too long":           {"predicate.map(a, a).map(a, a).map(a, a).map(a, a).all(a, a)", "one over what the other gathers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +169,8 @@ func TestRow86_ExpressionsThatGrowAreRefusedAtAdmission(t *testing.T) {
 		"lists behind an index":                     `[[1]]` + strings.Repeat(".map(x, [x + x][0])", 40) + `.exists(x, x == x)`,
 		"lists behind a field":                      `[[1]]` + strings.Repeat(`.map(x, {"a": x + x}.a)`, 40) + `.exists(x, x == x)`,
 		"lists behind dyn":                          `[dyn([1])]` + strings.Repeat(`.map(x, dyn(x + x))`, 40) + `.exists(x, x == x)`,
-		"lists sought in lists":                     `predicate.a in predicate.b.map(x, predicate.a)`,
+		"lists that are long put into lists":        `size(predicate.map(x, [x` + strings.Repeat(", 1", 1300) + `])) > 0`,
+		"maps that are long put into lists":         `size(predicate.map(x, {"a": x` + manyKeys(300) + `})) > 0`,
 		"a filter of what was put together":         `[[1]].map(x, [x, x]).filter(x, true).all(x, true)`,
 		"patterns that take long, over all of them": `predicate.a.all(x, predicate.b.all(y, predicate.c.all(z, x.matches("a{100}b{100}"))))`,
 	} {
@@ -179,14 +192,15 @@ func TestRow86_WhatCostsTooMuchIsNotTrue(t *testing.T) {
 	c := compiler(t)
 	numbers := "[" + strings.Repeat("1,", 3000) + "1]"
 	for name, tt := range map[string]struct{ rule, predicate string }{
-		"loops within loops":         {`predicate.all(x, predicate.all(y, x == y))`, numbers},
-		"large values compared":      {`predicate.a.all(x, predicate.b == predicate.c)`, `{"a":` + numbers + `,"b":` + numbers + `,"c":` + numbers + `}`},
-		"large values sought":        {`predicate.a.all(x, predicate.b in predicate.c)`, `{"a":` + numbers + `,"b":` + numbers + `,"c":[` + numbers + `]}`},
-		"long texts measured":        {`predicate.a.all(x, size(predicate.b) > 1)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 200_000) + `"}`},
-		"long texts matched":         {`predicate.a.all(x, predicate.b.matches("^(a|b|x)*$"))`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 100_000) + `"}`},
-		"long texts searched":        {`predicate.a.all(x, predicate.b.contains("xxxxy") == false)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 200_000) + `"}`},
-		"long texts compared":        {`predicate.a.all(x, predicate.b == predicate.c)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 90_000) + `","c":"` + strings.Repeat("x", 90_000) + `"}`},
-		"long texts added and added": {`predicate.a.all(x, size(predicate.b + predicate.b) > 1)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 200_000) + `"}`},
+		"loops within loops":          {`predicate.all(x, predicate.all(y, x == y))`, numbers},
+		"large values compared":       {`predicate.a.all(x, predicate.b == predicate.c)`, `{"a":` + numbers + `,"b":` + numbers + `,"c":` + numbers + `}`},
+		"large values in a made list": {`predicate.a.all(x, predicate.b in predicate.a.map(y, predicate.c))`, `{"a":[` + strings.Repeat("1,", 99) + `1],"b":[` + numbers + `],"c":[` + numbers + `]}`},
+		"large values sought":         {`predicate.a.all(x, predicate.b in predicate.c)`, `{"a":` + numbers + `,"b":` + numbers + `,"c":[` + numbers + `]}`},
+		"long texts measured":         {`predicate.a.all(x, size(predicate.b) > 1)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 200_000) + `"}`},
+		"long texts matched":          {`predicate.a.all(x, predicate.b.matches("^(a|b|x)*$"))`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 100_000) + `"}`},
+		"long texts searched":         {`predicate.a.all(x, predicate.b.contains("xxxxy") == false)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 200_000) + `"}`},
+		"long texts compared":         {`predicate.a.all(x, predicate.b == predicate.c)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 90_000) + `","c":"` + strings.Repeat("x", 90_000) + `"}`},
+		"long texts added and added":  {`predicate.a.all(x, size(predicate.b + predicate.b) > 1)`, `{"a":` + numbers + `,"b":"` + strings.Repeat("x", 200_000) + `"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -200,6 +214,14 @@ func TestRow86_WhatCostsTooMuchIsNotTrue(t *testing.T) {
 			}
 		})
 	}
+}
+
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `, "%d": 1`, i)
+	}
+	return b.String()
 }
 
 func BenchmarkRules(b *testing.B) {

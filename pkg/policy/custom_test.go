@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +60,7 @@ func TestCustomRules(t *testing.T) {
 		"what is no truth value refuses": {func(w world) { w.review(ci, image, `{"approved": "yes"}`) }, []policy.Rule{{CEL: "predicate.approved", Message: "not reviewed"}},
 			policy.Violated, policy.RuleFailed, "rule 1 (not reviewed) can't be evaluated: it is neither true nor false"},
 		"an empty predicate refuses": {func(w world) { w.review(ci, image, `{}`) }, []policy.Rule{approved}, policy.Violated, policy.RuleFailed, "no such key"},
-		"rules that cost too much together": {func(w world) { w.review(ci, image, `{"n": [`+strings.Repeat("1,", 15000)+`1]}`) },
+		"rules that cost too much together": {func(w world) { w.review(ci, image, `{"n": [`+strings.Repeat("1,", 30000)+`1]}`) },
 			[]policy.Rule{{CEL: "predicate.n.all(x, x == 1)", Message: "a"}, {CEL: "predicate.n.all(x, x < 2)", Message: "b"}, {CEL: "predicate.n.all(x, x > 0)", Message: "c"}, {CEL: "predicate.n.all(x, x != 0)", Message: "d"}},
 			policy.Violated, policy.RuleFailed, "cost too much on this statement"},
 		"nobody stated it": {func(world) {}, []policy.Rule{approved}, policy.Violated, policy.NoStatement, reviewType + ": no statement found, wanted one by ci"},
@@ -105,6 +106,35 @@ func TestCustomRules(t *testing.T) {
 				t.Errorf("it is called %q", got.Requirement)
 			}
 		})
+	}
+}
+
+// Security.md row 86: what the rules of a policy cost on an image is bounded over all its requirements and statements.
+func TestRow86_TheRulesOfAPolicyShareWhatTheyMayCost(t *testing.T) {
+	t.Parallel()
+	ci, image := verifytest.NewSigner(t, 1), verifytest.Digest("image")
+	w := newWorld(t)
+	for i := range 3 { // without a time, so that each may be the newest
+		w.review(ci, image, "["+strings.Repeat("1,", 40000+i)+"1]")
+	}
+	r, err := policy.NewCustom([]verify.Authority{verifytest.Authority(t, "ci", ci)}, reviewType, []policy.Rule{{CEL: "predicate.all(x, x == 1)", Message: "m"}})
+	p := require(t, r, err)
+	img := pinned(t, image)
+	img.Now = time.Now()
+	known := w.know(img)(image, r.Questions()[0])
+	know := func(v1.Hash, verify.Question) verify.Findings { return known }
+	for range 2 { // an image that is judged again has it all again
+		if got := p.Judge(img, know); got.Outcome() != policy.Satisfied {
+			t.Fatalf("one requirement: %v", got.Results)
+		}
+	}
+	p.Requirements = slices.Repeat(p.Requirements, 6)
+	got := p.Judge(img, know)
+	if first := got.Results[0]; first.Outcome != policy.Satisfied {
+		t.Errorf("the first of six: %v %s: %s", first.Outcome, first.Reason, first.Detail)
+	}
+	if last := got.Results[5]; last.Outcome != policy.Violated || last.Reason != policy.RuleFailed || !strings.Contains(last.Detail, "cost too much together on this image") {
+		t.Errorf("the last of six: %v %s: %s, want that it costs too much", last.Outcome, last.Reason, last.Detail)
 	}
 }
 

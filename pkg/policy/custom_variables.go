@@ -1,8 +1,7 @@
 package policy
 
 import (
-	"github.com/google/cel-go/cel"
-	"github.com/google/cel-go/common/types/ref"
+	"errors"
 
 	"github.com/pratique-dev/pratique/pkg/predicate"
 )
@@ -10,71 +9,73 @@ import (
 // variables are what a rule sees of one statement: all of it comes of Evidence, which only a Verifier makes, and of the request. They are looked up
 // by name, and made when a rule asks for them. They are for one goroutine.
 type variables struct {
-	c      Case
-	p      paper[*predicate.Whole]
-	noTime bool // verifiedTime was asked for, and isn't known
+	c Case
+	p paper[*predicate.Whole]
 
-	spent  uint64    // what the rules did cost until now
-	values []ref.Val // what came of each step of the rule that is evaluated
+	spent uint64 // what the rules did cost until now, on this statement
+	ended error  // why the evaluation was ended; no step makes up for that
+	turns []any  // what the loops of the rule that is evaluated are at
 
-	subject map[string]map[string]string
-	signer  map[string]string
-	image   map[string]string
-	request map[string]string
+	subject map[string]any
+	signer  map[string]any
+	image   map[string]any
+	request map[string]any
 }
 
-var _ cel.Activation = (*variables)(nil)
+func newVariables(c Case, p paper[*predicate.Whole]) *variables {
+	if c.rules == nil {
+		c.rules = &allowance{}
+	}
+	return &variables{c: c, p: p}
+}
 
-func newVariables(c Case, p paper[*predicate.Whole]) *variables { return &variables{c: c, p: p} }
+var errNotSeen = errors.New("verifiedTime isn't known: no log and no timestamp authority saw the signature")
 
-// Parent implements cel.Activation.
-func (v *variables) Parent() cel.Activation { return nil }
-
-// ResolveName implements cel.Activation.
-func (v *variables) ResolveName(name string) (any, bool) {
+// given is the value of a variable.
+func (v *variables) given(name string) (any, error) {
 	switch name {
-	case meterName:
-		return v, true
 	case varPredicate:
-		return v.p.facts.Value(), true
+		return v.p.facts.Value(), nil
 	case varSubject:
 		if v.subject == nil {
-			v.subject = map[string]map[string]string{"digest": {v.c.Digest.Algorithm: v.c.Digest.Hex}}
+			v.subject = map[string]any{"digest": map[string]any{v.c.Digest.Algorithm: v.c.Digest.Hex}}
 		}
-		return v.subject, true
+		return v.subject, nil
 	case varSigner:
 		if v.signer == nil {
 			by := v.p.evidence.SignedBy()
-			v.signer = map[string]string{
+			v.signer = map[string]any{
 				"name": v.p.by, "text": by.Text, "key": v.p.evidence.Key().String(), "issuer": by.Issuer, "subject": by.Subject,
 			}
 		}
-		return v.signer, true
+		return v.signer, nil
 	case varVerifiedTime:
 		at := v.p.evidence.Time()
-		v.noTime = at.IsZero()
-		return at, !v.noTime
+		if at.IsZero() {
+			return nil, errNotSeen
+		}
+		return at, nil
 	case varImage:
 		if v.image == nil {
 			v.image = imageVariable(v.c.Image)
 		}
-		return v.image, true
+		return v.image, nil
 	case varRequest:
 		if v.request == nil {
-			v.request = map[string]string{"namespace": v.c.Image.Namespace}
+			v.request = map[string]any{"namespace": v.c.Image.Namespace}
 		}
-		return v.request, true
+		return v.request, nil
 	}
-	return nil, false
+	return nil, errors.New("there is no variable of this name")
 }
 
 // imageVariable is the image that runs, as it was named; its digest is the one that will run.
-func imageVariable(img Image) map[string]string {
+func imageVariable(img Image) map[string]any {
 	digest := ""
 	if img.resolved() {
 		digest = img.Digest.String()
 	}
-	return map[string]string{
+	return map[string]any{
 		"reference": img.Reference.String(), "registry": img.Reference.Host(), "repository": img.Reference.Path(),
 		"tag": img.Reference.Tag(), "digest": digest,
 	}

@@ -49,6 +49,31 @@ func (e Excuse) covers(s predicate.Severity) bool {
 	return e.All || slices.Contains(e.Severities, s.String())
 }
 
+// severitySet are some severities.
+type severitySet [predicate.Severities]bool
+
+func anySeverity() (all severitySet) {
+	for s := range all {
+		all[s] = true
+	}
+	return all
+}
+
+// lets are the severities that it covers.
+func (e Excuse) lets() (some severitySet) {
+	for s := range some {
+		some[s] = e.covers(predicate.Severity(s))
+	}
+	return some
+}
+
+// Barred is an exception that is about an image, and yet excuses nothing for a policy.
+type Barred struct {
+	Exception *Exception
+	// Why is for people.
+	Why string
+}
+
 // Use is an exception that was used.
 type Use struct {
 	Exception string // namespace/name
@@ -58,17 +83,24 @@ type Use struct {
 }
 
 func mergeUses(a, b []Use) []Use {
-	out := slices.Clone(a)
+	if len(b) == 0 {
+		return a
+	}
+	out, seen := slices.Clone(a), make(map[Use]bool, len(a)+len(b))
+	for _, u := range a {
+		seen[u] = true
+	}
 	for _, u := range b {
-		if !slices.Contains(out, u) {
+		if !seen[u] {
 			out = append(out, u)
 		}
+		seen[u] = true
 	}
 	return out
 }
 
-// excuses returns the exceptions of the image's namespace that count for the policy now.
-func (p *Policy) excuses(img Image) (out []Excuse) {
+// excuses returns the exceptions of the image's namespace that count for the policy now, and those that would, were the policy another.
+func (p *Policy) excuses(img Image) (out []Excuse, barred []Barred) {
 	for _, e := range img.Exceptions {
 		if e == nil || e.Name.Namespace == "" || e.Name.Namespace != img.Namespace || !e.inForce(img.Now) {
 			continue
@@ -79,13 +111,16 @@ func (p *Policy) excuses(img Image) (out []Excuse) {
 		switch within := p.NamespaceExceptions; {
 		case p.Name.Namespace == e.Name.Namespace:
 			out = append(out, Excuse{Exception: e, All: true})
-		case p.Name.Namespace != "" || within == nil:
+		case p.Name.Namespace != "":
+		case within == nil:
+			barred = append(barred, Barred{e, "the policy has no namespaceExceptions"})
 		case within.MaxDuration > 0 && e.Until.Sub(e.Created) > within.MaxDuration:
+			barred = append(barred, Barred{e, "only those of at most " + span(within.MaxDuration)})
 		default:
 			out = append(out, Excuse{Exception: e, Severities: within.Severities})
 		}
 	}
-	return out
+	return out, barred
 }
 
 // inForce tells whether an exception counts at a time. Its end is judged again here, whatever was checked when it was made.

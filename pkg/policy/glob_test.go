@@ -15,7 +15,8 @@ func TestWildcardMatchesAWholeName(t *testing.T) {
 		{"*GPL*", "agpl-3.0", true}, {"*", "", true}, {"*", "anything at all", true}, {"mit", "mit", true}, {"mit", "mit-0", false},
 		{"MIT-?", "mit-0", true}, {"mit-?", "mit-", false}, {"*-only", "gpl-2.0-only", true}, {"*-only", "gpl-2.0-only+", false},
 		{"a*b*c", "abbbc", true}, {"a*b*c", "acb", false}, {"a**c", "abc", true}, {"a*?c", "ac", false}, {"a*?c", "abc", true}, {"*a", "aaa", true},
-		{"[a-z]", "[a-z]", true}, {"[a-z]", "b", false},
+		{"a*b?c*", "axxbyczz", true}, {"*ab*ab", "ab", false}, {"*ab*ab", "abab", true}, {"ab*ba", "aba", false}, {"a?*?b", "axb", false}, {"a?*?b", "axyb", true},
+		{"**", "", true}, {"?", "", false}, {"*?a*", "aa", true}, {"[a-z]", "[a-z]", true}, {"[a-z]", "b", false},
 	} {
 		w, err := parseWildcard(c.glob, true)
 		if err != nil {
@@ -29,7 +30,8 @@ func TestWildcardMatchesAWholeName(t *testing.T) {
 
 func TestWildcardThatCouldMatchNothingIsRefused(t *testing.T) {
 	t.Parallel()
-	for glob, want := range map[string]string{"": "empty", "  ": "empty", " MIT": "space", strings.Repeat("a", MaxGlob+1): "at most 256"} {
+	for glob, want := range map[string]string{"": "empty", "  ": "empty", " MIT": "space", strings.Repeat("a", MaxGlob+1): "at most 256",
+		"a*b*c*d*e*": "has 5 *, want at most 4"} {
 		if _, err := parseWildcard(glob, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", glob, err, want)
 		}

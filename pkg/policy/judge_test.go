@@ -114,6 +114,15 @@ func TestSignature(t *testing.T) {
 		"an SBOM attestation by the authority": {
 			[]verify.Candidate{verifytest.Bundle(s1, image, "https://spdx.dev/Document", "0.3")}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature,
 			"an attestation of type https://spdx.dev/Document, which is not a signature"},
+		"two SBOM attestations by the authority": {
+			[]verify.Candidate{verifytest.Bundle(s1, image, "https://spdx.dev/Document", "0.3"), verifytest.Bundle(s2, image, "https://spdx.dev/Document", "0.3")}, []verify.Authority{release}, 1,
+			policy.Violated, policy.NoTrustedSignature, "2 papers found, none by release; nearest: an attestation of type https://spdx.dev/Document, which is not a signature"},
+		"attestations of several types by the authority": {
+			[]verify.Candidate{verifytest.Bundle(s1, image, "https://spdx.dev/Document", "0.3"), verifytest.Bundle(s1, image, "https://slsa.dev/provenance/v1", "0.3")}, []verify.Authority{release, lead}, 1,
+			policy.Violated, policy.NoTrustedSignature, "not signed: 2 papers found, none of them a signature; wanted one by release or lead"},
+		"more attestations than are told apart": {
+			manyAttested(t, image), []verify.Authority{release}, 1,
+			policy.Violated, policy.NoTrustedSignature, "not signed: 9 papers found, none of them a signature; wanted one by release"},
 		"a legacy SBOM attestation by the authority": {
 			[]verify.Candidate{verifytest.LegacyAttestation(s1, image, "https://spdx.dev/Document", "https://spdx.dev/Document")}, []verify.Authority{release}, 1, policy.Violated, policy.NoTrustedSignature,
 			"attestation of type https://spdx.dev/Document"},
@@ -339,4 +348,13 @@ func TestARequirementThatNobodyCouldSatisfyCannotBeMade(t *testing.T) {
 			t.Errorf("a signature requirement %s was made", what)
 		}
 	}
+}
+
+// manyAttested are more attestations than findings keep misses: one isn't a signature, and of the others nobody can tell any more.
+func manyAttested(tb testing.TB, image v1.Hash) (out []verify.Candidate) {
+	tb.Helper()
+	for i := range verify.MaxMisses + 1 {
+		out = append(out, verifytest.Bundle(verifytest.NewSigner(tb, byte(100+i)), image, "https://spdx.dev/Document", "0.3"))
+	}
+	return out
 }

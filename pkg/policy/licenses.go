@@ -12,6 +12,11 @@ import (
 // MaxLicenseRules bounds the globs of deny and of allow, and the exceptions: the SPDX list has some 700 identifiers, in a hundred families.
 const MaxLicenseRules = 256
 
+// maxLicenseWork bounds what one SBOM's licences may take to judge, in steps of a few nanoseconds at most: 60,000 packages of a denied licence against
+// as many exceptions as there may be, or a thousand whole texts of licences against three globs that search. An SBOM beyond it is refused, with the
+// reason TooLarge: who may sign one could otherwise keep a replica busy for as long as it takes.
+const maxLicenseWork = 1 << 26
+
 // LicenseRules are what a policy says of licences, as it is written.
 type LicenseRules struct {
 	// Deny and Allow are globs over identifiers. Without Allow all may be there that Deny doesn't name.
@@ -49,8 +54,8 @@ type LicenseException struct {
 //
 // Unknown is a licence that isn't told (NOASSERTION, NONE, nothing), or told in words that are no SPDX identifier ("GPLv2+", "Public Domain"), or a
 // LicenseRef that no glob names. Deny may name any of these, a LicenseRef also by the name that the document gives it, and denies a text too that
-// has a denied identifier as a word in it; allow may name the text of one exactly, but its wildcards reach only identifiers: BSD* doesn't allow
-// "BSD, but not for war". Where one of two choices is no SPDX identifier, the other decides: "GPL-2.0 or later" is no way around a ban.
+// has a denied identifier as a word in it, or what looks like one: "MIT, GPL-3". Allow may name the text of one exactly, but its wildcards reach only
+// identifiers: BSD* doesn't allow "BSD, but not for war". Neither allow nor an exception matches a name of more than MaxGlobName bytes. Where one of two choices is no SPDX identifier, the other decides: "GPL-2.0 or later" is no way around a ban.
 type licenses struct {
 	deny, allow []wildcard
 	unknown     string
@@ -135,10 +140,29 @@ func newLicenseException(e LicenseException) (out licenseException, err error) {
 	return out, nil
 }
 
+// work is what is left of maxLicenseWork.
+type work struct {
+	left int
+}
+
+// matches tells whether a glob matches a name, as long as there is something left. Below nothing what it says is of no use.
+func (w *work) matches(g *wildcard, name string) bool {
+	return !w.over() && w.spend(g.cost(name)) && g.matches(name)
+}
+
+// spend takes steps off, and tells whether they were there.
+func (w *work) spend(steps int) bool {
+	w.left -= steps
+	return w.left >= 0
+}
+
+// over tells whether it took more than it may.
+func (w *work) over() bool { return w.left < 0 }
+
 // standing is what the rules say of one term.
-func (l *licenses) standing(t predicate.Term) predicate.Standing {
+func (l *licenses) standing(t *predicate.Term, w *work) predicate.Standing {
 	for i := range l.deny {
-		if l.deny[i].matches(t.ID) || t.Name != "" && l.deny[i].matches(t.Name) {
+		if w.matches(&l.deny[i], t.ID) || t.Name != "" && w.matches(&l.deny[i], t.Name) {
 			return predicate.StandingDenied
 		}
 	}
@@ -146,8 +170,8 @@ func (l *licenses) standing(t predicate.Term) predicate.Standing {
 		return predicate.StandingGood
 	}
 	identifier := t.Kind == predicate.TermListed || t.Kind == predicate.TermRef
-	for i := range l.allow {
-		if (identifier || l.allow[i].exact()) && l.allow[i].matches(t.ID) {
+	for i := 0; i < len(l.allow) && len(t.ID) <= MaxGlobName; i++ {
+		if (identifier || l.allow[i].exact()) && w.matches(&l.allow[i], t.ID) {
 			return predicate.StandingGood
 		}
 	}
@@ -165,20 +189,40 @@ func (l *licenses) standing(t predicate.Term) predicate.Standing {
 // judge judges all licences. Each term is held against the globs once, each distinct licence judged once, and packages are looked at one by one
 // only where there is something to tell of them.
 func (l *licenses) judge(s *predicate.SBOM, now time.Time) Result {
+	w := work{left: maxLicenseWork}
+	return l.judgeWithin(s, now, &w)
+}
+
+func (l *licenses) judgeWithin(s *predicate.SBOM, now time.Time, w *work) Result {
 	var few [256]predicate.Standing // most SBOMs have fewer terms
 	standings := few[:0]
-	for _, t := range s.Terms() {
-		standings = append(standings, l.standing(t))
+	terms := s.Terms()
+	for i := range terms {
+		standings = append(standings, l.standing(&terms[i], w))
+		if w.over() {
+			return l.tooMuch(s)
+		}
 	}
-	run := licenseRun{licenses: l, sbom: s, now: now, standings: standings}
+	run := licenseRun{licenses: l, sbom: s, now: now, work: w, standings: standings}
 	for i := range s.Licenses() {
 		one := &s.Licenses()[i]
 		standing := one.Standing(func(term uint32) predicate.Standing { return standings[term] })
 		if l.fails(standing) {
 			run.look(one, standing)
 		}
+		if w.over() {
+			return l.tooMuch(s)
+		}
 	}
 	return run.result()
+}
+
+// tooMuch refuses what takes more than maxLicenseWork.
+func (l *licenses) tooMuch(s *predicate.SBOM) Result {
+	return Result{Outcome: Violated, Reason: TooLarge, Detail: fmt.Sprintf(
+		"the SBOM takes too much to judge by its licences: %s under %s, which have %s, against %s and %s",
+		count(s.Packages(), "package"), count(len(s.Licenses()), "licence"), count(len(s.Terms()), "identifier"),
+		count(len(l.deny)+len(l.allow), "glob"), count(len(l.exceptions), "exception"))}
 }
 
 // fails tells whether something is to be said of a licence that stands so.
@@ -194,16 +238,4 @@ func (l *licenses) refuses(standing predicate.Standing) bool {
 // String says when it ends, and what it is about. The day comes first, for messages are cut at their end.
 func (e *licenseException) String() string {
 	return fmt.Sprintf("%s: %s (%s)", lastDay(e.until), within(e.pkg.text, 48), within(e.license.text, 48))
-}
-
-// about tells whether an exception is about one of a licence's terms, or names the licence as a whole. Wildcards reach single terms only: GPL-* has
-// nothing to say of the rest of "GPL-2.0-only AND AGPL-3.0-only".
-func (e *licenseException) about(s *predicate.SBOM, l *predicate.License) (term, whole bool) {
-	for t := range l.Terms() {
-		if e.license.matches(s.Terms()[t].ID) {
-			term = true
-			break
-		}
-	}
-	return term, strings.EqualFold(e.license.text, l.Text)
 }

@@ -93,6 +93,9 @@ func latest(a, b time.Time) time.Time {
 
 // newest leaves those that may be the newest: the latest of those with a time, and all that have none.
 func newest[F predicate.Facts](all []paper[F]) []paper[F] {
+	if len(all) < 2 {
+		return all
+	}
 	var last time.Time
 	for _, p := range all {
 		last = latest(last, p.at)

@@ -150,9 +150,9 @@ func (v vulnerabilities) chosen(c Case, findings []verify.Findings) (out []Chose
 		one.Excused = map[int]string{}
 		for i := range p.facts.Len() {
 			switch _, counted := t.here(i); {
-			case t.vexed[i]:
+			case t.vexed.has(i):
 				one.Excused[i] = ExcusedByVEX
-			case t.excused[i]:
+			case t.excused.has(i):
 				one.Excused[i] = ExcusedByException
 			case !counted:
 				one.Excused[i] = NotFixable

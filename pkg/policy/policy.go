@@ -80,7 +80,8 @@ type Policy struct {
 	MatchesAll bool
 	// KeysNotReadAgain says that referenced keys could not be read again; those read before are in use.
 	KeysNotReadAgain string
-	// Digest identifies what the policy asks for: sha256 of the RFC 8785 JSON of its authorities and requirements.
+	// Digest identifies what the policy asks for: sha256 of the RFC 8785 JSON of its authorities and requirements, of the platforms that these are
+	// about, and of what may stand for them.
 	Digest string
 }
 
@@ -114,6 +115,10 @@ type Case struct {
 	Image Image
 	// Excuses are the exceptions of the namespace, as far as they count for the policy and are about the image.
 	Excuses []Excuse
+	// Barred are those about the image that don't count for the policy.
+	Barred []Barred
+	// rules is what the rules of the policy's custom requirements may cost together; nil: those of each requirement and statement have it for themselves.
+	rules *allowance
 }
 
 // Image is what a policy judges.
@@ -145,7 +150,11 @@ func (p *Policy) Questions() []verify.Question {
 	if p.Unusable != "" || p.Action != ActionRequire {
 		return nil
 	}
-	var out []verify.Question
+	n := 0
+	for _, r := range p.Requirements {
+		n += len(r.Questions())
+	}
+	out := make([]verify.Question, 0, n+1) // a summary is mostly asked of one
 	if p.AcceptSummary != nil {
 		out = append(out, p.AcceptSummary.Questions()...)
 	}
@@ -161,7 +170,7 @@ func (p *Policy) First() []verify.Question {
 	if p.AcceptSummary == nil || p.Unusable != "" || p.Action != ActionRequire {
 		return p.Questions()
 	}
-	out := p.AcceptSummary.Questions()
+	out := slices.Clone(p.AcceptSummary.Questions())
 	for _, r := range p.Requirements {
 		if !p.AcceptSummary.For(r.Name()) {
 			out = append(out, r.Questions()...)
@@ -194,7 +203,8 @@ func (p *Policy) summary(img Image, know Knowledge) Result {
 
 // caseOf is what requirements judge of an image.
 func (p *Policy) caseOf(img Image) Case {
-	return Case{Digest: img.Digest, Image: img, Excuses: p.excuses(img)}
+	excuses, barred := p.excuses(img)
+	return Case{Digest: img.Digest, Image: img, Excuses: excuses, Barred: barred, rules: &allowance{}}
 }
 
 // Match tells whether the policy is about a reference. An unusable one whose images can't be read is about everything.
@@ -255,6 +265,9 @@ func (p *Policy) require(v *Verdict, img Image, know Knowledge) {
 		return
 	}
 	c, summary := p.caseOf(img), p.summary(img, know)
+	v.Results = make([]Result, 0, len(p.Requirements)+1) // and what becomes of its tag
+	said := false                                        // why no summary stands, which is told once
+	var findings []verify.Findings
 	for _, r := range p.Requirements {
 		if !img.resolved() {
 			v.add(unresolved(r.Name(), img))
@@ -265,7 +278,7 @@ func (p *Policy) require(v *Verdict, img Image, know Knowledge) {
 			v.add(Result{Requirement: r.Name(), Outcome: Satisfied, Reason: VerifiedBySummary, Detail: summary.Detail, Until: summary.Until})
 			continue
 		}
-		findings := answers(r.Questions(), img.Digest, know)
+		findings = answersIn(findings[:0], r.Questions(), img.Digest, know)
 		index := slices.IndexFunc(findings, func(f verify.Findings) bool { return f.Index })
 		for _, f := range findings {
 			if f.Stale {
@@ -278,8 +291,8 @@ func (p *Policy) require(v *Verdict, img Image, know Knowledge) {
 		} else {
 			got = r.Judge(c, findings)
 		}
-		if summed && !got.Outcome.Passes() && summary.Detail != "" {
-			got.Detail += "; no summary stands for it: " + summary.Detail
+		if summed && !said && !got.Outcome.Passes() && summary.Detail != "" {
+			got.Detail, said = got.Detail+"; no summary stands for it: "+summary.Detail, true
 		}
 		v.add(got)
 	}

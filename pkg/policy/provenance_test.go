@@ -229,6 +229,11 @@ func TestRow83_ASignerVouchesOnlyForTheBuilderThatItIs(t *testing.T) {
 				return
 			}
 			verdictIs(t, got, policy.Violated, policy.BuilderNotSigner, "it names "+tc.builder+" as the builder, but was signed by https://", "who may vouch only for itself")
+			wanted := strings.Replace(releaseWorkflow, "acme", "acme2", 1)
+			got = asked(t, provenanceBy(t, policy.ProvenanceRules{Builders: []string{wanted}}, ci), image, paper)
+			if want := "built by " + tc.builder + ", wanted " + wanted; got.Outcome != policy.Violated || got.Reason != policy.WrongBuilder || got.Detail != want {
+				t.Errorf("%s %s: %s\nwant %s, for that is enough", got.Outcome, got.Reason, got.Detail, want)
+			}
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -25,8 +26,9 @@ const MaxSigners = 64
 // runs: an index is signed as an index. It is existential: one that is there is enough, whatever else is there or
 // can't be read; but that none is there can be said only when every place answered.
 type signature struct {
-	by      []verify.Authority
-	atLeast int
+	by        []verify.Authority
+	questions []verify.Question
+	atLeast   int
 }
 
 // NewSignature returns the requirement of signatures by at least so many distinct signers among the authorities.
@@ -40,7 +42,7 @@ func NewSignature(by []verify.Authority, atLeast int) (Requirement, error) {
 	if most, known := mostSigners(by); known && most < atLeast {
 		return nil, fmt.Errorf("atLeast: %d signers, but the authorities have %d distinct keys or identities, so nobody could satisfy it", atLeast, most)
 	}
-	return signature{by: by, atLeast: atLeast}, nil
+	return signature{by: by, questions: verify.SignaturesBy(by...), atLeast: atLeast}, nil
 }
 
 // mostSigners is how many distinct signers the authorities have at most; it isn't known where one of them goes by patterns.
@@ -73,7 +75,7 @@ func (s signature) Name() string { return "signature" }
 func (s signature) Subject() Subject { return TheImage }
 
 // Questions implements Requirement.
-func (s signature) Questions() []verify.Question { return verify.SignaturesBy(s.by...) }
+func (s signature) Questions() []verify.Question { return s.questions }
 
 // String says by whom and how many.
 func (s signature) String() string {
@@ -102,9 +104,14 @@ func (s signature) Judge(c Case, findings []verify.Findings) Result {
 	}
 	var signers signers
 	var unanswered *verify.FetchError
+	var ahead time.Time
 	for i, f := range findings {
 		for _, e := range f.Evidence {
-			if s.counts(e, i, digest) {
+			switch {
+			case !s.counts(e, i, digest):
+			case aheadOf(c, e):
+				ahead = latest(ahead, e.Time())
+			default:
 				signers.add(e, s.by[i].Name())
 			}
 		}
@@ -121,10 +128,18 @@ func (s signature) Judge(c Case, findings []verify.Findings) Result {
 	case len(signers) > 0:
 		r.Outcome, r.Reason = Violated, TooFewSigners
 		r.Detail = fmt.Sprintf("%s of at least %d: %s%s", count(len(signers), "signer"), s.atLeast, signers, s.missing(digest, findings))
+	case !ahead.IsZero():
+		r.Outcome, r.Reason = Violated, DatedAhead
+		r.Detail = fmt.Sprintf("the signature by %s is dated %s, ahead of this clock, and doesn't count", s.names(" or "), stamp(ahead))
 	default:
 		r.Outcome, r.Reason, r.Detail = Violated, NoTrustedSignature, s.nearest(findings)
 	}
 	return r
+}
+
+// aheadOf tells whether a signature was seen at a time that is still to come.
+func aheadOf(c Case, e verify.Evidence) bool {
+	return !c.Image.Now.IsZero() && e.Time().After(c.Image.Now.Add(maxAhead))
 }
 
 // counts tells whether evidence is a signature on the digest by the authority that it was found for.
@@ -217,10 +232,18 @@ func (s signature) nearest(findings []verify.Findings) string {
 	case verify.MissOtherSubject:
 		return fmt.Sprintf("%s; nearest: a signature (%s) for another digest, %s", papers, m.Form, short(printable(m.Claimed)))
 	case verify.MissUnsigned, verify.MissOtherType:
+		if !alike(f) { // which of them comes first says nothing
+			return fmt.Sprintf("not signed: %s found, none of them a signature; wanted one by %s", count(f.Seen, "paper"), who)
+		}
 		return fmt.Sprintf("%s; nearest: an attestation of type %s, which is not a signature", papers, printable(m.Claimed))
 	case verify.MissMalformed:
 	}
 	return fmt.Sprintf("%s; nearest: one that can't be read: %s", papers, printable(m.Claimed))
+}
+
+// alike tells whether all papers that are there are said to be of one type.
+func alike(f verify.Findings) bool {
+	return f.Seen <= len(f.Misses) && !slices.ContainsFunc(f.Misses, func(m verify.Miss) bool { return m.Claimed != f.Misses[0].Claimed })
 }
 
 // nearestOf are the findings with the nearest miss of all.

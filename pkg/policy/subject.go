@@ -56,9 +56,13 @@ func (p *Policy) eachPlatform(c Case, r Requirement, children []verify.Child, kn
 
 // answers is what is known of a digest in answer to questions.
 func answers(questions []verify.Question, digest v1.Hash, know Knowledge) []verify.Findings {
-	out := make([]verify.Findings, len(questions))
-	for i, q := range questions {
-		out[i] = know(digest, q)
+	return answersIn(make([]verify.Findings, 0, len(questions)), questions, digest, know)
+}
+
+// answersIn appends them to a list.
+func answersIn(out []verify.Findings, questions []verify.Question, digest v1.Hash, know Knowledge) []verify.Findings {
+	for _, q := range questions {
+		out = append(out, know(digest, q))
 	}
 	return out
 }

@@ -148,6 +148,50 @@ func TestWhenASummaryStandsForNothing(t *testing.T) {
 	}
 }
 
+func TestWhyNoSummaryStandsIsToldOnce(t *testing.T) {
+	t.Parallel()
+	image, key := verifytest.Digest("image"), verifytest.NewSigner(t, 1)
+	by := []verify.Authority{verifytest.Authority(t, "ci", key)}
+	substitute, err := policy.NewSummary([]verify.Authority{verifytest.Authority(t, "promoter", verifytest.NewSigner(t, 2))},
+		policy.SummaryRules{VerifierID: promoterID, InsteadOf: []string{"sbom", "provenance", "tests"}, MaxAge: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := policy.NewSBOM(by, policy.SBOMRules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	smoke, err := policy.NewTest(by, "smoke", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &policy.Policy{
+		Name: policy.Name{Name: "p"}, Action: policy.ActionRequire, Images: policy.Matcher{Include: []policy.Pattern{mustPattern(t, "**")}}, AcceptSummary: substitute, Digest: "sha256:" + strings.Repeat("a", 64),
+		Requirements: []policy.Requirement{requireSignature(t, 1, by...).Requirements[0], list, provenanceBy(t, wantedProvenance(), by[0]), smoke},
+	}
+	w, img := newWorld(t), pinned(t, image)
+	img.Now = nowFor()
+	const why = "no summary stands for it: "
+	count := func() (n int, first string) {
+		for _, r := range p.Judge(img, w.know(img)).Results {
+			if strings.Contains(r.Detail, why) {
+				if n++; n == 1 {
+					first = r.Requirement
+				}
+			}
+		}
+		return n, first
+	}
+	if n, first := count(); n != 1 || first != "sbom" {
+		t.Errorf("told %d times, first of %s", n, first)
+	}
+	w = newWorld(t)
+	w.Attach(image, sayingBy(key, image, predicate.TypeSPDX, `{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","name":"a","packages":[{"SPDXID":"SPDXRef-a","name":"a"}]}`))
+	if n, first := count(); n != 1 || first != "provenance" {
+		t.Errorf("told %d times, first of %s", n, first)
+	}
+}
+
 func TestWithoutASummaryThePapersAreJudged(t *testing.T) {
 	t.Parallel()
 	image := verifytest.Digest("image")

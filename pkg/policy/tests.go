@@ -38,6 +38,8 @@ func NewTest(by []verify.Authority, name string, maxAge time.Duration) (Requirem
 	switch {
 	case name == "":
 		return nil, errors.New("name: empty")
+	case strings.TrimSpace(name) != name:
+		return nil, errors.New("name: begins or ends with a blank, so that no test would have it")
 	case len(name) > maxName:
 		return nil, fmt.Errorf("name: %d bytes: at most %d", len(name), maxName)
 	case maxAge < 0:
@@ -72,11 +74,20 @@ func (t test) Judge(c Case, findings []verify.Findings) Result {
 	if r.Outcome == Violated && r.Reason == NoTestResult {
 		all.keep = nil
 		if others := all.collect(c, findings).papers; len(others) > 0 {
-			r.Detail = fmt.Sprintf("%s found, of %s, but none of it", count(len(others), "test result"), tested(others))
+			r.Detail = fmt.Sprintf("none of %s; there %s of %s", printable(t.name), are(len(others)), tested(others))
+			return r
 		}
 	}
 	r.Detail = printable(t.name) + ": " + r.Detail
 	return r
+}
+
+// are says how many there are.
+func are(n int) string {
+	if n == 1 {
+		return "is one"
+	}
+	return fmt.Sprintf("are %d", n)
 }
 
 // tested names a few of the tests that there are results of.
@@ -95,6 +106,9 @@ func tested(all []paper[*predicate.TestResult]) string {
 		names[i] = printable(names[i])
 	}
 	text := strings.Join(names, ", ")
+	if text == "" {
+		return "no test"
+	}
 	if more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}

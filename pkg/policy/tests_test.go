@@ -46,8 +46,8 @@ func TestATestPassesByItsNameInTheNewestResultThatMentionsIt(t *testing.T) {
 		"it passed with warnings":                 {byKey, 0, []verify.Candidate{plain(`{"result":"PASSED","warnedTests":["smoke"]}`)}, policy.Violated, policy.TestFailed, "warnings only"},
 		"its configuration passed with warnings":  {byKey, 0, []verify.Candidate{plain(configW)}, policy.Violated, policy.TestFailed, "its run ended as WARNED"},
 		"its configuration passed, a test failed": {byKey, 0, []verify.Candidate{plain(strings.Replace(config, `}]`, `}],"failedTests":["a","b"]`, 1))}, policy.Violated, policy.TestFailed, "2 tests failed"},
-		"it is said in another case":              {byKey, 0, []verify.Candidate{plain(strings.Replace(passed, "smoke", "Smoke", 1))}, policy.Violated, policy.NoTestResult, "1 test result found, of Smoke, but none of it"},
-		"only others were tested":                 {byKey, 0, []verify.Candidate{plain(`{"result":"PASSED","passedTests":["a","b","c","d"]}`)}, policy.Violated, policy.NoTestResult, "of a, b, c and 1 more, but none of it"},
+		"it is said in another case":              {byKey, 0, []verify.Candidate{plain(strings.Replace(passed, "smoke", "Smoke", 1))}, policy.Violated, policy.NoTestResult, "none of smoke; there is one of Smoke"},
+		"only others were tested":                 {byKey, 0, []verify.Candidate{plain(`{"result":"PASSED","passedTests":["a","b","c","d"]}`)}, policy.Violated, policy.NoTestResult, "none of smoke; there is one of a, b, c and 1 more"},
 		"a failure of another test":               {byKey, 0, []verify.Candidate{plain(passed), plain(other)}, policy.Satisfied, policy.Verified, ""},
 		"nothing was tested":                      {byKey, 0, nil, policy.Violated, policy.NoTestResult, "smoke: no test result found, wanted one by ci"},
 		"a stranger says so":                      {byKey, 0, []verify.Candidate{sayingBy(stranger, image, predicate.TypeTestResult, passed)}, policy.Violated, policy.NoTestResult, "none by ci"},
@@ -77,6 +77,7 @@ func TestATestThatCanNotBeMeantIsAnErrorThatNamesTheField(t *testing.T) {
 	ci := []verify.Authority{verifytest.Authority(t, "ci", verifytest.NewSigner(t, 1))}
 	for want, make := range map[string]func() (policy.Requirement, error){
 		"name: empty":      func() (policy.Requirement, error) { return policy.NewTest(ci, "", 0) },
+		"name: begins or":  func() (policy.Requirement, error) { return policy.NewTest(ci, "smoke ", 0) },
 		"name: 1025 bytes": func() (policy.Requirement, error) { return policy.NewTest(ci, strings.Repeat("a", 1025), 0) },
 		"maxAge: -1s":      func() (policy.Requirement, error) { return policy.NewTest(ci, "smoke", -time.Second) },
 		"by: names no":     func() (policy.Requirement, error) { return policy.NewTest(nil, "smoke", 0) },

@@ -49,6 +49,9 @@ func sooner(a, b time.Time) time.Time {
 
 // mergeWarnings leaves out what was said already.
 func mergeWarnings(a, b []Warning) []Warning {
+	if len(b) == 0 {
+		return a
+	}
 	out := slices.Clone(a)
 	for _, w := range b {
 		if !slices.Contains(out, w) {
@@ -60,8 +63,10 @@ func mergeWarnings(a, b []Warning) []Warning {
 
 // Warning is told beside a verdict that passes.
 type Warning struct {
-	Reason Reason
-	Text   string
+	// Requirement is the one that it is about, by its name; empty where it is about the policy or the image as a whole. A Verdict has it.
+	Requirement string
+	Reason      Reason
+	Text        string
 }
 
 // Verdict is one image under one policy.
@@ -80,7 +85,10 @@ type Verdict struct {
 
 func (v *Verdict) add(r Result) {
 	v.Results = append(v.Results, r)
-	v.Warnings = mergeWarnings(v.Warnings, r.Warnings)
+	for _, w := range r.Warnings {
+		w.Requirement = r.Requirement
+		v.Warnings = mergeWarnings(v.Warnings, []Warning{w})
+	}
 	v.Used = mergeUses(v.Used, r.Used)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pratique-dev/pratique/pkg/predicate"
@@ -205,7 +206,8 @@ func (v vulnerabilities) Judge(c Case, findings []verify.Findings) Result {
 	}
 	scans, vex := findings[:len(v.by)], findings[len(v.by):]
 	all := papers[*predicate.Scan]{requirement: v.Name(), what: "scan", none: NoScan, by: v.by, keep: v.counts, maxAge: v.rules.MaxAge}
-	r := all.judge(c, scans, func(p paper[*predicate.Scan]) Result { return v.content(c, p, vex) })
+	said := sync.OnceValue(func() vexSaid { return v.vexOf(c, vex) })
+	r := all.judge(c, scans, func(p paper[*predicate.Scan]) Result { return v.content(c, p, said) })
 	if r.Outcome == Violated && r.Reason == NoScan {
 		all.keep = nil
 		v.others(&r, all.collect(c, scans).papers)
@@ -238,7 +240,7 @@ func (v vulnerabilities) others(r *Result, all []paper[*predicate.Scan]) {
 }
 
 // content judges one scan.
-func (v vulnerabilities) content(c Case, p paper[*predicate.Scan], vex []verify.Findings) Result {
+func (v vulnerabilities) content(c Case, p paper[*predicate.Scan], vex func() vexSaid) Result {
 	if bad := v.database(c, p); bad != nil {
 		return *bad
 	}
@@ -247,12 +249,14 @@ func (v vulnerabilities) content(c Case, p paper[*predicate.Scan], vex []verify.
 	if !t.over(v.max) && !t.over(v.warn) {
 		return Result{Outcome: Satisfied, Reason: Verified, Detail: t.String()}
 	}
-	said := v.vexOf(c, vex)
-	v.removeByVEX(c, &t, said)
+	said := vex()
+	if !v.removeByVEX(c, &t, said) {
+		said.malformed = "scan and documents name so many vulnerabilities and products that comparing them takes too long"
+	}
 	v.excuse(c, &t)
 	r := Result{Outcome: Satisfied, Reason: Verified, Detail: t.String() + said.suffix(), Until: t.until, Used: t.used, Warnings: t.ending(c.Image.Now)}
 	if t.over(v.max) {
-		r = Result{Outcome: Violated, Reason: TooManyVulnerabilities, Detail: t.tooMany(v.max, "max") + t.gone() + said.suffix()}
+		r = Result{Outcome: Violated, Reason: TooManyVulnerabilities, Detail: t.tooMany(v.max, "max") + t.gone() + v.barred(c, &t) + said.suffix() + said.elsewhere()}
 		if said.unread != nil { // they might have taken enough away
 			r.Outcome, r.Reason = Undetermined, ReasonOf(said.unread)
 			r.Detail = fmt.Sprintf("VEX documents could not be read (%s); without them %s", said.unread, r.Detail)
@@ -293,18 +297,45 @@ func (v vulnerabilities) database(c Case, p paper[*predicate.Scan]) *Result {
 // excuse takes away what exceptions excuse: of the policy, then of the namespace.
 func (v vulnerabilities) excuse(c Case, t *findingCount) {
 	for _, e := range v.exceptions {
-		if c.Image.Now.Before(e.until) && t.excuse(e.id, v.max, v.warn, nil) {
+		if c.Image.Now.Before(e.until) && t.excuse(e.id, v.max, v.warn, anySeverity()) {
 			t.end(ending{id: e.id, at: e.until})
 		}
 	}
 	for _, x := range c.Excuses {
+		lets := x.lets()
 		for _, id := range x.Exception.IDs {
-			if t.excuse(id, v.max, v.warn, x.covers) {
+			if t.excuse(id, v.max, v.warn, lets) {
 				t.end(ending{by: x.Exception.Name.String(), id: id, at: x.Exception.end()})
 				t.used = append(t.used, Use{Exception: x.Exception.Name.String(), Owner: x.Exception.Owner, ID: id, Until: x.Exception.end()})
 			}
 		}
 	}
+}
+
+// barred names the exceptions that are about what is over a limit still, and don't count for the policy, the first few.
+func (v vulnerabilities) barred(c Case, t *findingCount) string {
+	const most = 2
+	var out []string
+	tell := func(e *Exception, why string, lets severitySet) {
+		if slices.ContainsFunc(e.IDs, func(id string) bool { return t.leaves(id, v.max, lets) }) {
+			out = append(out, "exception "+within(e.Name.String(), 64)+" doesn't count here: "+why)
+		}
+	}
+	for _, x := range c.Excuses {
+		if !x.All {
+			tell(x.Exception, "only for severities "+strings.Join(x.Severities, ", "), x.lets())
+		}
+	}
+	for _, b := range c.Barred {
+		tell(b.Exception, b.Why, severitySet{})
+	}
+	if more := len(out) - most; more > 0 {
+		out = append(out[:most], count(more, "exception")+" more likewise")
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(out, "; ")
 }
 
 // scannerOf names a scanner and its version.

@@ -15,12 +15,38 @@ type findingCount struct {
 	scan   *predicate.Scan
 	counts [predicate.Severities]int
 
-	vexed, excused map[int]bool     // findings that VEX, or an exception, took away
-	partly         map[int][]string // of a finding about several CVEs: those that an exception excuses
-	until          time.Time        // the first end of what took any away
+	vexed, excused numbers                 // findings that VEX, or an exception, took away
+	partly         map[int]predicate.Parts // of a finding about several CVEs: those that an exception excuses
+	until          time.Time               // the first end of what took any away
 	ends           []ending
 	used           []Use
 	buf            []int
+	tried, told    map[excusing]bool // what excuse, and leaves, said
+	steps          int               // how many findings were looked at for exceptions
+}
+
+// excusing is the name of a vulnerability, in upper case, and the severities of which findings of that name may be excused. What was tried once isn't
+// again, however many exceptions have it: the work is bounded by how many names the scan has.
+type excusing struct {
+	id   string
+	lets severitySet
+}
+
+// numbers is a set of findings.
+type numbers struct {
+	bits []uint64
+	n    int
+}
+
+func (s numbers) has(i int) bool { return i/64 < len(s.bits) && s.bits[i/64]&(1<<(i%64)) != 0 }
+
+// add adds one that isn't in it.
+func (s *numbers) add(i int) {
+	for len(s.bits) <= i/64 {
+		s.bits = append(s.bits, 0)
+	}
+	s.bits[i/64] |= 1 << (i % 64)
+	s.n++
 }
 
 // countAll counts every finding.
@@ -53,56 +79,74 @@ func above(n, limit int) bool { return limit >= 0 && n > limit }
 // here tells whether a finding is counted, and as what.
 func (t *findingCount) here(i int) (predicate.Severity, bool) {
 	s, fix := t.scan.Judge(i)
-	if t.rules.OnlyFixable && fix == predicate.FixNone || t.vexed[i] || t.excused[i] {
+	if t.rules.OnlyFixable && fix == predicate.FixNone || t.vexed.has(i) || t.excused.has(i) {
 		return s, false
 	}
 	return t.as(s), true
 }
 
 // take takes a finding away.
-func (t *findingCount) take(from *map[int]bool, i int, s predicate.Severity) {
-	if *from == nil {
-		*from = map[int]bool{}
-	}
-	(*from)[i] = true
+func (t *findingCount) take(into *numbers, i int, s predicate.Severity) {
+	into.add(i)
 	t.counts[s]--
 }
 
-// excuse takes away the findings that go by a name, of severities that are over one of the limits and that covers lets pass, nil being all. It tells
-// whether it did. A finding about several CVEs goes only once each of them is excused, or the finding by its own name.
-func (t *findingCount) excuse(id string, most, warn limits, covers func(predicate.Severity) bool) bool {
+// excuse takes away the findings that go by a name, of severities that are over one of the limits and may be excused. It tells whether it did. A
+// finding about several CVEs goes only once each of them is excused, or the finding by its own name.
+func (t *findingCount) excuse(id string, most, warn limits, lets severitySet) bool {
+	what := excusing{strings.ToUpper(id), lets}
+	if t.tried[what] {
+		return false
+	}
+	if t.tried == nil {
+		t.tried = map[excusing]bool{}
+	}
+	t.tried[what] = true
 	did := false
 	over := t.counts // what it would be without this exception
 	t.buf = t.scan.Named(t.buf[:0], id)
+	t.steps += 1 + len(t.buf)
 	for _, i := range t.buf {
 		s, counted := t.here(i)
-		if !counted || covers != nil && !covers(s) || !above(over[s], most[s]) && !above(over[s], warn[s]) {
+		if !counted || !lets[s] || !above(over[s], most[s]) && !above(over[s], warn[s]) {
+			continue
+		}
+		part, before := t.scan.Part(i, id), t.partly[i]
+		all := before.With(part)
+		if all == before { // it isn't about the finding, or of what is excused already
 			continue
 		}
 		did = true
-		if f := t.scan.Finding(i); t.whole(i, id, &f) {
+		switch {
+		case all == t.scan.All(i):
 			t.take(&t.excused, i, s)
+		case t.partly == nil:
+			t.partly = map[int]predicate.Parts{i: all}
+		default:
+			t.partly[i] = all
 		}
 	}
 	return did
 }
 
-// whole tells whether an exception, with those before it, excuses all that a finding is about.
-func (t *findingCount) whole(i int, id string, f *predicate.Finding) bool {
-	cves := f.CVEs()
-	if len(cves) < 2 || strings.EqualFold(id, f.ID) || !slices.ContainsFunc(cves, func(c string) bool { return strings.EqualFold(c, id) }) {
-		return true
+// leaves tells whether a finding that goes by a name is over its limit still, of a severity that may not be excused.
+func (t *findingCount) leaves(id string, most limits, lets severitySet) bool {
+	what := excusing{strings.ToUpper(id), lets}
+	left, known := t.told[what]
+	if known {
+		return left
 	}
-	if t.partly == nil {
-		t.partly = map[int][]string{}
+	t.buf = t.scan.Named(t.buf[:0], id)
+	t.steps += 1 + len(t.buf)
+	left = slices.ContainsFunc(t.buf, func(i int) bool {
+		s, counted := t.here(i)
+		return counted && !lets[s] && above(t.counts[s], most[s]) && !t.scan.Part(i, id).Empty()
+	})
+	if t.told == nil {
+		t.told = map[excusing]bool{}
 	}
-	t.partly[i] = append(t.partly[i], strings.ToUpper(id))
-	for _, c := range cves {
-		if !slices.Contains(t.partly[i], strings.ToUpper(c)) {
-			return false
-		}
-	}
-	return true
+	t.told[what] = left
+	return left
 }
 
 // ending is an exception that took findings away.
@@ -119,15 +163,17 @@ func (t *findingCount) end(e ending) {
 
 // ending are the warnings of what ends soon.
 func (t *findingCount) ending(now time.Time) (out []Warning) {
-	for _, e := range t.ends {
+	const most = 32 // more than an answer has room for
+	slices.SortStableFunc(t.ends, func(x, y ending) int { return x.at.Compare(y.at) })
+	for _, e := range t.ends[:min(len(t.ends), most)] {
 		if e.at.Sub(now) > exceptionEnding {
 			continue
 		}
-		what := "exception "
+		text := "exception ends " + lastDay(e.at) + ": " + within(e.id, 32) // the day first, for lines are cut at their end
 		if e.by != "" {
-			what += within(e.by, 40) + " "
+			text += " (" + within(e.by, 40) + ")"
 		}
-		out = append(out, Warning{Reason: ExceptionEnding, Text: bounded(what + "for " + within(e.id, 32) + " ends " + lastDay(e.at))})
+		out = append(out, Warning{Reason: ExceptionEnding, Text: bounded(text)})
 	}
 	return mergeWarnings(nil, out)
 }
@@ -153,31 +199,31 @@ func (t *findingCount) String() string {
 // gone names what VEX and exceptions took away.
 func (t *findingCount) gone() string {
 	text := ""
-	if len(t.vexed) > 0 {
+	if t.vexed.n > 0 {
 		text += "; not affected or fixed by VEX: " + t.names(t.vexed)
 	}
-	if len(t.excused) > 0 {
+	if t.excused.n > 0 {
 		text += "; excepted: " + t.names(t.excused)
 	}
 	return text
 }
 
 // names are the identifiers of some findings, the first few.
-func (t *findingCount) names(of map[int]bool) string {
+func (t *findingCount) names(of numbers) string {
 	const most = 5
-	numbers := make([]int, 0, len(of))
-	for i := range of {
-		numbers = append(numbers, i)
-	}
-	slices.Sort(numbers)
+	seen := map[string]bool{}
 	var ids []string
-	for _, i := range numbers {
-		if id := printable(t.scan.Finding(i).ID); !slices.Contains(ids, id) {
-			ids = append(ids, id)
+	for i := range t.scan.Len() {
+		if !of.has(i) || seen[t.scan.ID(i)] {
+			continue
+		}
+		seen[t.scan.ID(i)] = true
+		if len(ids) < most {
+			ids = append(ids, printable(t.scan.ID(i)))
 		}
 	}
-	if len(ids) > most {
-		ids = append(ids[:most], fmt.Sprintf("%d more", len(ids)-most))
+	if more := len(seen) - len(ids); more > 0 {
+		ids = append(ids, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(ids, ", ")
 }

@@ -289,16 +289,18 @@ func TestExceptionsOfAPolicy(t *testing.T) {
 		"of one of two":                         {[]vuln{zlib, openssl}, except("2027-01-31", "CVE-2026-2222"), policy.Violated, ""},
 		"of both":                               {[]vuln{zlib, openssl}, except("2027-01-31", "CVE-2026-2222", "CVE-2026-1111"), policy.Satisfied, ""},
 		"that has ended":                        {[]vuln{zlib}, except("2026-11-20", "CVE-2026-2222"), policy.Violated, ""},
-		"on its last day":                       {[]vuln{zlib}, except("2026-11-21", "CVE-2026-2222"), policy.Satisfied, "exception for CVE-2026-2222 ends 2026-11-21"},
-		"at its last moment":                    {[]vuln{zlib}, except("2026-11-21T12:00:01Z", "CVE-2026-2222"), policy.Satisfied, "exception for CVE-2026-2222 ends 2026-11-21"},
+		"on its last day":                       {[]vuln{zlib}, except("2026-11-21", "CVE-2026-2222"), policy.Satisfied, "exception ends 2026-11-21: CVE-2026-2222"},
+		"at its last moment":                    {[]vuln{zlib}, except("2026-11-21T12:00:01Z", "CVE-2026-2222"), policy.Satisfied, "exception ends 2026-11-21: CVE-2026-2222"},
 		"past its last moment":                  {[]vuln{zlib}, except("2026-11-21T12:00:00Z", "CVE-2026-2222"), policy.Violated, ""},
-		"14 days before its end":                {[]vuln{zlib}, except("2026-12-05T12:00:00Z", "CVE-2026-2222"), policy.Satisfied, "exception for CVE-2026-2222 ends 2026-12-05"},
+		"14 days before its end":                {[]vuln{zlib}, except("2026-12-05T12:00:00Z", "CVE-2026-2222"), policy.Satisfied, "exception ends 2026-12-05: CVE-2026-2222"},
 		"more than 14 days before its end":      {[]vuln{zlib}, except("2026-12-05T12:00:01Z", "CVE-2026-2222"), policy.Satisfied, ""},
 		"that isn't used isn't warned of":       {[]vuln{curl}, except("2026-11-21", "CVE-2026-4444"), policy.Satisfied, ""},
 		"of one CVE of an advisory over two":    {[]vuln{advisory}, except("2027-01-31", "CVE-2026-1111"), policy.Violated, ""},
 		"of both CVEs of an advisory":           {[]vuln{advisory}, except("2027-01-31", "CVE-2026-1111", "cve-2026-1112"), policy.Satisfied, ""},
 		"of the advisory over two CVEs":         {[]vuln{advisory}, except("2027-01-31", "ELSA-2026-1"), policy.Satisfied, ""},
-		"of another name of the advisory":       {[]vuln{advisory}, except("2027-01-31", "ORACLE-1"), policy.Satisfied, ""},
+		"of another name of the advisory":       {[]vuln{advisory}, except("2027-01-31", "ORACLE-1"), policy.Violated, ""},
+		"of another name of one over one CVE":   {[]vuln{{"ELSA-2026-1", "openssl", "3", "", "CRITICAL", "", []string{"CVE-2026-1111", "ORACLE-1"}}}, except("2027-01-31", "ORACLE-1"), policy.Satisfied, ""},
+		"of a CVE that is another's alias":      {[]vuln{{"CVE-2026-1", "p", "1", "", "CRITICAL", "", []string{"CVE-2026-2"}}}, except("2027-01-31", "CVE-2026-2"), policy.Violated, ""},
 		"of the same CVE twice, of two it has":  {[]vuln{advisory}, except("2027-01-31", "CVE-2026-1111", "CVE-2026-1111"), policy.Violated, ""},
 		"of a CVE in two packages takes both":   {[]vuln{zlib, {"CVE-2026-2222", "zlib-dev", "1.2", "", "CRITICAL", "", nil}}, except("2027-01-31", "CVE-2026-2222"), policy.Satisfied, ""},
 		"of a severity that isn't over a limit": {[]vuln{zlib, curl}, except("2027-01-31", "CVE-2026-4444"), policy.Violated, ""},
@@ -431,6 +433,71 @@ func TestRow20_ExceptionsOfANamespace(t *testing.T) {
 	}
 }
 
+func TestTheRefusalNamesAnExceptionThatDoesNotCount(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	within := func(most time.Duration, severities ...string) *policy.NamespaceExceptions {
+		return &policy.NamespaceExceptions{Severities: severities, MaxDuration: most}
+	}
+	named := func(name string, ids ...string) *policy.Exception {
+		e := exceptionOf(t, judged.Add(-day), judged.Add(29*day), ids...)
+		e.Name.Name = name
+		return e
+	}
+	elsewhere := named("elsewhere", zlib.id)
+	elsewhere.Images.Include = []policy.Pattern{mustPattern(t, "registry.example/other")}
+	ended := exceptionOf(t, judged.Add(-2*day), judged.Add(-day), zlib.id)
+	foreign := named("waf", zlib.id)
+	foreign.Name.Namespace = "shop"
+	for what, tc := range map[string]struct {
+		ns         string
+		within     *policy.NamespaceExceptions
+		exceptions []*policy.Exception
+		want       string // empty: nothing is told
+	}{
+		"of other severities":            {"", within(0, "high", "medium", "low"), []*policy.Exception{named("x", zlib.id)}, "exception payments/x doesn't count here: only for severities high, medium, low"},
+		"that lasts too long":            {"", within(7*day, "critical"), []*policy.Exception{named("x", "cve-2026-2222")}, "exception payments/x doesn't count here: only those of at most 7 days"},
+		"where none counts":              {"", nil, []*policy.Exception{named("x", zlib.id)}, "exception payments/x doesn't count here: the policy has no namespaceExceptions"},
+		"of another vulnerability":       {"", nil, []*policy.Exception{named("x", "CVE-2026-9999")}, ""},
+		"of what isn't over its limit":   {"", within(0, "low"), []*policy.Exception{named("x", curl.id)}, ""},
+		"of other images":                {"", nil, []*policy.Exception{elsewhere}, ""},
+		"that has ended":                 {"", nil, []*policy.Exception{ended}, ""},
+		"of another namespace":           {"", nil, []*policy.Exception{foreign}, ""},
+		"by the policy of its namespace": {"shop", nil, []*policy.Exception{named("x", zlib.id)}, ""},
+		"beside three more": {"", nil, []*policy.Exception{named("a", zlib.id), named("b", zlib.id), named("c", zlib.id), named("d", zlib.id)},
+			"exception payments/a doesn't count here: the policy has no namespaceExceptions; exception payments/b doesn't count here: the policy has no namespaceExceptions; 2 exceptions more likewise"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.ns, s.excepted, s.img.Exceptions = tc.ns, tc.within, tc.exceptions
+			s.scan(trivyScan(scanned, zlib, curl))
+			v := s.verdict(policy.VulnerabilityRules{Max: limit{predicate.SeverityCritical: 0, predicate.SeverityMedium: 10}})
+			if tc.want == "" {
+				check(t, v, policy.Violated, policy.TooManyVulnerabilities, "1 critical (max 0)", "!doesn't count")
+				return
+			}
+			check(t, v, policy.Violated, policy.TooManyVulnerabilities, "1 critical (max 0)")
+			if got := v.Results[0].Detail; !strings.HasSuffix(got, "; "+tc.want) {
+				t.Errorf("%s\nwant %s at its end", got, tc.want)
+			}
+			if len(v.Used) > 0 {
+				t.Errorf("used: %v", v.Used)
+			}
+		})
+	}
+}
+
+func TestAWarningOfAVerdictNamesItsRequirement(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.scan(trivyScan(scanned, zlib))
+	v := s.verdict(policy.VulnerabilityRules{Warn: noneBad})
+	if len(v.Warnings) != 1 || v.Warnings[0].Requirement != "vulnerabilities" {
+		t.Errorf("%+v", v.Warnings)
+	}
+}
+
 func TestAnUnknownSeverityIsExcusedAsWhatItCountsAs(t *testing.T) {
 	t.Parallel()
 	for severity, outcome := range map[string]policy.Outcome{"high": policy.Satisfied, "low": policy.Violated, "unknown": policy.Violated} {
@@ -454,7 +521,7 @@ func TestAnExceptionThatIsNotNeededIsNotUsed(t *testing.T) {
 	if len(v.Used) != 1 || v.Used[0].ID != zlib.id {
 		t.Errorf("used: %+v", v.Used)
 	}
-	if len(v.Warnings) != 1 || v.Warnings[0].Text != "exception payments/waf for CVE-2026-2222 ends 2026-11-21" {
+	if len(v.Warnings) != 1 || v.Warnings[0].Text != "exception ends 2026-11-21: CVE-2026-2222 (payments/waf)" {
 		t.Errorf("%+v", v.Warnings)
 	}
 }

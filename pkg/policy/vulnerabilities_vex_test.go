@@ -20,6 +20,11 @@ func about(id, status, at string) string {
 	return `{"vulnerability":{"name":"` + id + `"},"status":"` + status + `","timestamp":"` + at + `"` + more + `}`
 }
 
+// aliased is about a vulnerability by two names.
+func aliased(id, alias, status, at string) string {
+	return strings.Replace(about(id, status, at), `"}`, `","aliases":["`+alias+`"]}`, 1)
+}
+
 func TestVEXOnlyEverRemovesFindings(t *testing.T) {
 	t.Parallel()
 	const early, late, ahead = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "2026-12-01T00:00:00Z"
@@ -57,6 +62,15 @@ func TestVEXOnlyEverRemovesFindings(t *testing.T) {
 		"the image, narrowed to another part":   {zlib, [][]string{{product(`{"hashes":{"sha-256":"` + image + `"},"subcomponents":[{"@id":"pkg:apk/alpine/bash"}]}`)}}, policy.Violated},
 		"one CVE of an advisory over two":       {advisory, [][]string{{about("CVE-2026-2222", "fixed", early)}}, policy.Violated},
 		"both CVEs of an advisory":              {advisory, [][]string{{about("CVE-2026-2222", "fixed", early), about("CVE-2026-2223", "not_affected", early)}}, policy.Satisfied},
+		"one CVE, by the advisory's name too":   {advisory, [][]string{{aliased("CVE-2026-2222", "ELSA-2026-1", "fixed", early)}}, policy.Violated},
+		"each CVE, by the advisory's name too":  {advisory, [][]string{{aliased("CVE-2026-2222", "ELSA-2026-1", "fixed", early), aliased("CVE-2026-2223", "ELSA-2026-1", "fixed", early)}}, policy.Satisfied},
+		"the advisory, by one of its CVEs too":  {advisory, [][]string{{aliased("ELSA-2026-1", "CVE-2026-2222", "fixed", early)}}, policy.Violated},
+		"the advisory by another of its names":  {vuln{"ELSA-2026-1", "zlib", "1.2", "", "CRITICAL", "", []string{"CVE-1", "CVE-2", "ORACLE-1"}}, [][]string{{about("ORACLE-1", "fixed", early)}}, policy.Violated},
+		"the advisory, and a CVE later not":     {advisory, [][]string{{about("ELSA-2026-1", "fixed", early), about("CVE-2026-2223", "affected", late)}}, policy.Violated},
+		"a CVE later not, in another document":  {advisory, [][]string{{about("CVE-2026-2223", "affected", late)}, {about("ELSA-2026-1", "fixed", early)}}, policy.Violated},
+		"a CVE not, and the advisory later":     {advisory, [][]string{{about("CVE-2026-2223", "affected", early), about("ELSA-2026-1", "fixed", late)}}, policy.Satisfied},
+		"both CVEs, and the advisory later not": {advisory, [][]string{{about("CVE-2026-2222", "fixed", early), about("CVE-2026-2223", "fixed", early), about("ELSA-2026-1", "affected", late)}}, policy.Violated},
+		"affected in what was 2300":             {advisory, [][]string{{about("ELSA-2026-1", "fixed", early), about("CVE-2026-2223", "affected", "2300-01-01T00:00:00Z")}}, policy.Violated},
 		"the advisory itself":                   {advisory, [][]string{{about("ELSA-2026-1", "fixed", early)}}, policy.Satisfied},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -85,7 +99,9 @@ func TestVEXOfNobodyTrustedRemovesNothing(t *testing.T) {
 	s.scan(trivyScan(scanned, zlib))
 	s.vexer = verifytest.NewSigner(t, 9)
 	s.vex(about(zlib.id, "fixed", "2026-11-01T00:00:00Z"))
-	check(t, s.verdict(policy.VulnerabilityRules{Max: noneBad, VEX: []verify.Authority{s.vexBy}}), policy.Violated, policy.TooManyVulnerabilities)
+	s.scan(trivyScan(scanned.Add(-time.Hour), zlib)) // no VEX, and not counted as such
+	check(t, s.verdict(policy.VulnerabilityRules{Max: noneBad, VEX: []verify.Authority{s.vexBy}}), policy.Violated, policy.TooManyVulnerabilities,
+		"; 1 VEX document by others, or about another image, don't count")
 	s = newScene(t)
 	s.scan(trivyScan(scanned, zlib))
 	s.vex(about(zlib.id, "fixed", "2026-11-01T00:00:00Z"))

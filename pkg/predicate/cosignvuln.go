@@ -39,11 +39,12 @@ func readCosignVuln(text []byte) (*Scan, error) {
 
 // metadata reads when the scan ran, as cosign's and in-toto's predicates tell it.
 func (b *scanBuilder) metadata(s *scanner) error {
-	var finished time.Time
+	var started, finished time.Time
 	err := s.object(names{
-		"scanStartedOn":  func() error { return s.time(&b.scan.started) },
+		"scanStartedOn":  func() error { return s.time(&started) },
 		"scanFinishedOn": func() error { return s.time(&finished) },
 	})
+	b.began(started)
 	b.finished(finished)
 	return err
 }
@@ -125,7 +126,7 @@ func (f *scannerFlags) walk(s *scanner, value bool) error {
 			f.value(text)
 			return nil
 		}
-		for _, arg := range strings.Fields(text) {
+		for arg := range strings.FieldsSeq(text) {
 			f.argument(arg)
 		}
 		return nil

@@ -11,8 +11,10 @@ import (
 // readCycloneDX reads a document of CycloneDX 1.2 to 1.7, as JSON: in those versions what is read here has one shape. Of its shape it needs
 // bomFormat, specVersion and components that have names; absent components are an error, an empty list is a document without packages.
 //
-// Components within components count as well. metadata.component is what the document is about, and none of its components. All of a component's
-// licences apply at once; where some were concluded, those that its authors declared don't count (the acknowledgement of version 1.6).
+// Components within components count as well. metadata.component is what the document is about, and none of its components, but those within it
+// are. All of a component's licences apply at once; where some were concluded, those that its authors declared don't count (the acknowledgement of
+// version 1.6). An entry has an expression or a license, which has an id or a name, by the standard: of the former two both are an error, of the
+// latter both count, where they differ.
 func readCycloneDX(predicate []byte) (*SBOM, error) {
 	text, err := document(predicate)
 	if err != nil {
@@ -51,7 +53,12 @@ func (d *cdxDocument) read(s *scanner) error {
 		"bomFormat":   func() error { return s.text(&d.format) },
 		"specVersion": func() error { return s.text(&d.version) },
 		"metadata": s.orNull(func() error {
-			return s.object(names{"timestamp": func() error { return s.time(&d.created) }})
+			return s.object(names{
+				"timestamp": func() error { return s.time(&d.created) },
+				"component": s.orNull(func() error {
+					return s.object(names{"components": s.orNull(func() error { return s.list(newCDXComponent(s, &d.builder).read) })})
+				}),
+			})
 		}),
 		"components": func() error {
 			d.components = true
@@ -62,13 +69,14 @@ func (d *cdxDocument) read(s *scanner) error {
 
 // cdxComponent reads components of one depth, one after the other.
 type cdxComponent struct {
-	s       *scanner
-	builder *sbomBuilder
-	known   names
-	inner   *cdxComponent // of the components within
+	s                    *scanner
+	builder              *sbomBuilder
+	known, entry, within names         // of a component, of an entry of its licences, of the license in one
+	inner                *cdxComponent // of the components within
 
 	name, group, version, kind string
 	licenses                   []cdxLicense
+	reading                    cdxLicense
 }
 
 // cdxLicense is one entry of a component's licences.
@@ -91,6 +99,16 @@ func newCDXComponent(s *scanner, b *sbomBuilder) *cdxComponent {
 			return s.list(c.inner.read)
 		}),
 	}
+	c.within = names{
+		"id":              func() error { return s.textOrNull(&c.reading.id) },
+		"name":            func() error { return s.textOrNull(&c.reading.name) },
+		"acknowledgement": c.acknowledged,
+	}
+	c.entry = names{
+		"expression":      func() error { return s.textOrNull(&c.reading.expression) },
+		"acknowledgement": c.acknowledged,
+		"license":         s.orNull(func() error { return s.object(c.within) }),
+	}
 	return c
 }
 
@@ -109,21 +127,26 @@ func (c *cdxComponent) read() error {
 
 // license reads an entry of licenses: {"license": {"id" or "name"}} or {"expression"}.
 func (c *cdxComponent) license() error {
-	s, l := c.s, cdxLicense{}
-	acknowledgement := func() error { return s.textOrNull(&l.acknowledgement) }
-	err := s.object(names{
-		"expression":      func() error { return s.textOrNull(&l.expression) },
-		"acknowledgement": acknowledgement,
-		"license": s.orNull(func() error {
-			return s.object(names{
-				"id":              func() error { return s.textOrNull(&l.id) },
-				"name":            func() error { return s.textOrNull(&l.name) },
-				"acknowledgement": acknowledgement,
-			})
-		}),
-	})
-	c.licenses = append(c.licenses, l)
-	return err
+	if len(c.licenses) == MaxLicenseTerms { // before it is kept: an entry may have two bytes
+		return errTooManyTerms
+	}
+	c.reading = cdxLicense{}
+	if err := c.s.object(c.entry); err != nil {
+		return err
+	}
+	if l := &c.reading; l.expression != "" && l.id+l.name != "" {
+		return errors.New("both an expression and a license: it has to have one of them")
+	}
+	c.licenses = append(c.licenses, c.reading)
+	return nil
+}
+
+// acknowledged reads who says so, which is there at one place of an entry.
+func (c *cdxComponent) acknowledged() error {
+	if c.reading.acknowledgement != "" {
+		return errors.New("acknowledgement: there twice in one entry")
+	}
+	return c.s.textOrNull(&c.reading.acknowledgement)
 }
 
 // fullName is the name behind its group: @babel/core, org.apache.commons/commons-text.
@@ -134,42 +157,43 @@ func (c *cdxComponent) fullName() string {
 	return c.group + "/" + c.name
 }
 
-// named are the licences that apply, each once: what was concluded, or else declared, and what is neither. None if nothing is said.
+// named are the licences that apply: what was concluded, or else declared, and what is neither. None if nothing is said.
 func (c *cdxComponent) named() []string {
 	var plain, concluded, declared []string
 	for _, l := range c.licenses {
-		switch text := l.text(); l.acknowledgement {
+		switch l.acknowledgement {
 		case "concluded":
-			concluded = append(concluded, text)
+			concluded = l.appendTo(concluded)
 		case "declared":
-			declared = append(declared, text)
+			declared = l.appendTo(declared)
 		default:
-			plain = append(plain, text)
+			plain = l.appendTo(plain)
 		}
 	}
 	if allUnsaid(concluded) {
 		concluded = declared
 	}
-	var out []string
-	for _, text := range append(plain, concluded...) {
-		if !slices.Contains(out, text) {
-			out = append(out, text)
-		}
-	}
+	out := append(plain, concluded...)
 	if allUnsaid(out) {
 		return nil
 	}
 	return out
 }
 
-// text is the licence that an entry names.
-func (l cdxLicense) text() string {
+// appendTo appends the licences that an entry names.
+func (l cdxLicense) appendTo(out []string) []string {
+	before := len(out)
 	for _, text := range []string{l.expression, l.id, l.name} {
-		if text = strings.TrimSpace(text); !unsaid(text) {
-			return text
+		text = strings.TrimSpace(text)
+		if unsaid(text) || len(out) > before && strings.EqualFold(text, out[before]) {
+			continue
 		}
+		out = append(out, text)
 	}
-	return noAssertion
+	if len(out) == before {
+		return append(out, noAssertion)
+	}
+	return out
 }
 
 func allUnsaid(licenses []string) bool {

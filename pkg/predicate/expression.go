@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"iter"
 	"strings"
 
 	"github.com/github/go-spdx/v2/spdxexp/spdxlicenses"
@@ -16,9 +16,12 @@ const (
 	MaxLicense = 64 << 10
 	// MaxLicenseDepth bounds how deep parentheses nest: people write two, generators of Linux distributions some four.
 	MaxLicenseDepth = 32
-	// MaxLicenseTerms bounds the identifiers in one expression: the longest that distributions write (of texlive, of linux-firmware) have some
-	// hundred.
+	// MaxLicenseTerms bounds the identifiers in one expression, and the licences that one package has at once: the longest that distributions
+	// write (of texlive, of linux-firmware) have some hundred.
 	MaxLicenseTerms = 1000
+	// MaxTerms bounds the distinct identifiers in all licences of one SBOM: the SPDX list has some 700, a distribution that makes up its own
+	// some thousand.
+	MaxTerms = 100_000
 )
 
 // TermKind says what is known of one identifier in a licence.
@@ -34,8 +37,8 @@ const (
 	TermRef
 	// TermText is anything else: "GPLv2+", "Public Domain", a whole licence's text.
 	TermText
-	// TermMention is an identifier of the SPDX list that a TermText has in it as a word. It says nothing of what may be done, but a ban of it
-	// holds: "GPL-3.0-only, MIT" is no expression.
+	// TermMention is a word of a TermText that is on the SPDX list, or has the look of an identifier: it begins with a letter, and has a digit
+	// or a hyphen. It says nothing of what may be done, but a ban of it holds: neither "GPL-3.0-only, MIT" nor "MIT, GPL-3" is an expression.
 	TermMention
 )
 
@@ -112,6 +115,8 @@ func either(a, b Standing) Standing {
 type terms struct {
 	all    []Term
 	number map[termKey]uint32
+	texts  uint32   // how many texts were read
+	last   []uint32 // of each term, the text that mentioned it last, counted from 1
 }
 
 type termKey struct {
@@ -164,21 +169,68 @@ func unsaid(text string) bool {
 	return text == "" || strings.EqualFold(text, noAssertion) || strings.EqualFold(text, "NONE")
 }
 
-// text compiles what is no expression: its whole text, and each listed identifier that is a word in it.
+// text compiles what is no expression: its whole text, and each word in it that is an identifier, or may be meant for one.
 func (t *terms) text(text string) (expression, error) {
 	out := expression{t.add(text, TermText)}
-	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !isIDRune(r) && r != '+' }) {
-		if word = strings.TrimRight(word, "."); !listed(strings.TrimSuffix(word, "+")) {
+	if hash, ok := strings.CutPrefix(text, "sha256:"); ok && strings.Trim(hash, "0123456789abcdef") == "" { // so syft names a whole licence's text
+		return out, nil
+	}
+	t.texts++
+	for word := range wordsOf(text) {
+		if !bannable(word) {
 			continue
 		}
-		if n := t.add(word, TermMention); !slices.Contains(out, n) {
-			out = append(out, n, opAnd)
+		n := t.add(word, TermMention)
+		for int(n) >= len(t.last) {
+			t.last = append(t.last, 0)
 		}
-		if len(out) > 2*MaxLicenseTerms {
+		if t.last[n] == t.texts {
+			continue
+		}
+		t.last[n] = t.texts
+		if out = append(out, n, opAnd); len(out) > 2*MaxLicenseTerms {
 			return nil, errTooManyTerms
 		}
 	}
 	return out, nil
+}
+
+// wordsOf are the words of a text: idstrings, without dots and hyphens around them, with a + that follows.
+func wordsOf(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for text != "" {
+			n := strings.IndexFunc(text, func(r rune) bool { return !isIDRune(r) })
+			if n < 0 {
+				n = len(text)
+			}
+			word := strings.Trim(text[:n], ".-")
+			if strings.HasPrefix(text[n:], "+") {
+				word, n = word+"+", n+1
+			}
+			if word != "" && word != "+" && !yield(word) {
+				return
+			}
+			text = text[n+skipped(text[n:]):]
+		}
+	}
+}
+
+// skipped is how many bytes of a text come before its next word.
+func skipped(text string) int {
+	if n := strings.IndexFunc(text, isIDRune); n >= 0 {
+		return n
+	}
+	return len(text)
+}
+
+// bannable tells a word that a ban may be about. "GPL-compatible" is said of what isn't under the GPL.
+func bannable(word string) bool {
+	id := strings.TrimSuffix(word, "+")
+	if listed(id) {
+		return true
+	}
+	letter := 'a' <= id[0]|0x20 && id[0]|0x20 <= 'z'
+	return letter && strings.ContainsAny(id, "-0123456789") && !strings.HasSuffix(strings.ToLower(id), "-compatible")
 }
 
 // and compiles that several licences apply at once.
@@ -195,6 +247,7 @@ func and(all ...expression) expression {
 var (
 	errNoExpression = errors.New("no licence expression")
 	errTooDeep      = fmt.Errorf("a licence with parentheses more than %d deep", MaxLicenseDepth)
+	errTooManyNames = fmt.Errorf("licences with more than %d distinct identifiers", MaxTerms)
 	errTooManyTerms = fmt.Errorf("a licence with more than %d identifiers", MaxLicenseTerms)
 )
 

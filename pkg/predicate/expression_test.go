@@ -76,7 +76,12 @@ func TestLicenseIsReadAsWhatItSays(t *testing.T) {
 		"+":                                "text<+>",
 		"MIT WITH":                         "(text<mit with> AND mention<mit>)",
 		"LicenseRef-":                      "text<licenseref->",
-		"DocumentRef-a:MIT":                "(text<documentref-a:mit> AND mention<mit>)",
+		"DocumentRef-a:MIT":                "((text<documentref-a:mit> AND mention<documentref-a>) AND mention<mit>)",
+		"MIT, GPL-3":                       "((text<mit, gpl-3> AND mention<mit>) AND mention<gpl-3>)",
+		"Apache-2.0 / GPLv3":               "((text<apache-2.0 / gplv3> AND mention<apache-2.0>) AND mention<gplv3>)",
+		"MIT+GPL-3":                        "((text<mit+gpl-3> AND mention<mit+>) AND mention<gpl-3>)",
+		"ours, GPL-compatible":             "text<ours, gpl-compatible>",
+		"since 2001-2004, -- 3.0":          "text<since 2001-2004, -- 3.0>",
 		"Lizenz f\u00fcr alle":             "text<lizenz f\u00fcr alle>",
 	} {
 		t.Run(text, func(t *testing.T) {

@@ -2,6 +2,7 @@ package predicate
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type grypeReader struct {
 	state    string
 	related  string
 	ids      []string
+	fixed    []byte // the versions that fix it
 }
 
 func (g *grypeReader) told() bool { return g.matches || g.described }
@@ -69,18 +71,8 @@ func (g *grypeReader) match() func() error {
 	s := g.s
 	var hasVulnerability bool
 	fix := names{
-		"versions": s.orNull(func() error {
-			return s.list(func() error {
-				var v string
-				err := s.text(&v)
-				if g.f.Fixed != "" && v != "" {
-					v = g.f.Fixed + ", " + v
-				}
-				g.f.Fixed = v
-				return err
-			})
-		}),
-		"state": func() error { return s.textOrNull(&g.state) },
+		"versions": s.orNull(func() error { return s.list(g.fixedIn) }),
+		"state":    func() error { return s.textOrNull(&g.state) },
 	}
 	vulnerability := names{
 		"id":       func() error { return s.text(&g.f.ID) },
@@ -88,37 +80,52 @@ func (g *grypeReader) match() func() error {
 		"fix":      s.orNull(func() error { return s.object(fix) }),
 	}
 	related := names{"id": func() error { return s.text(&g.related) }}
+	other := func() error {
+		g.related = ""
+		err := s.object(related)
+		g.ids = append(g.ids, g.related)
+		return err
+	}
 	artifact := names{
 		"name":    func() error { return s.textOrNull(&g.f.Package) },
 		"version": func() error { return s.textOrNull(&g.f.Version) },
 		"purl":    func() error { return s.textOrNull(&g.f.PURL) },
 	}
 	known := names{
-		"vulnerability": func() error { hasVulnerability = true; return s.object(vulnerability) },
-		"relatedVulnerabilities": s.orNull(func() error {
-			return s.list(func() error {
-				g.related = ""
-				err := s.object(related)
-				g.ids = append(g.ids, g.related)
-				return err
-			})
-		}),
-		"artifact": func() error { return s.object(artifact) },
+		"vulnerability":          func() error { hasVulnerability = true; return s.object(vulnerability) },
+		"relatedVulnerabilities": s.orNull(func() error { return s.atMost(maxAliases, other) }),
+		"artifact":               func() error { return s.object(artifact) },
 	}
 	return func() error {
-		g.f, g.severity, g.state, g.ids, hasVulnerability = Finding{}, "", "", g.ids[:0], false
+		g.f, g.severity, g.state, g.ids, g.fixed, hasVulnerability = Finding{}, "", "", g.ids[:0], g.fixed[:0], false
 		if err := s.object(known); err != nil {
 			return err
 		}
 		if !hasVulnerability {
 			return errors.New("vulnerability: absent")
 		}
-		g.f.Severity, g.f.Aliases, g.f.Fix = severityWord(g.severity), g.ids, FixNone
+		g.f.Severity, g.f.Aliases, g.f.Fixed, g.f.Fix = severityWord(g.severity), g.ids, string(g.fixed), FixNone
 		if g.state == "fixed" {
 			g.f.Fix = FixKnown
 		}
 		return g.b.add(&g.f)
 	}
+}
+
+// fixedIn reads one of fix.versions.
+func (g *grypeReader) fixedIn() error {
+	var version string
+	if err := g.s.text(&version); err != nil || version == "" {
+		return err
+	}
+	if len(g.fixed)+len(", ")+len(version) > maxWord {
+		return fmt.Errorf("more than %d bytes of versions", maxWord)
+	}
+	if len(g.fixed) > 0 {
+		g.fixed = append(g.fixed, ", "...)
+	}
+	g.fixed = append(g.fixed, version...)
+	return nil
 }
 
 // done says what the report amounts to, once it is read.

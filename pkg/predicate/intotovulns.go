@@ -87,10 +87,8 @@ func (b *scanBuilder) inTotoEntry(s *scanner) func() error {
 			return s.list(severity)
 		}),
 	}
-	known["vulnerability"] = func() error {
-		inner := names{"id": known["id"], "severity": known["severity"]}
-		return s.object(inner)
-	}
+	inner := names{"id": known["id"], "severity": known["severity"]}
+	known["vulnerability"] = func() error { return s.object(inner) }
 	return func() error {
 		f = Finding{}
 		if err := s.object(known); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -87,12 +88,38 @@ func (n names) find(quoted []byte) (f func() error, raw []byte, err error) {
 	if f, ok := n[string(raw)]; ok {
 		return f, raw, nil
 	}
+	runes := utf8.RuneCount(raw)
 	for k := range n {
-		if len(k) == len(raw) && strings.EqualFold(k, string(raw)) {
+		if len(k) == runes && sameFold(k, raw) {
 			return nil, nil, fmt.Errorf("%q for %q", clip(string(raw)), k)
 		}
 	}
 	return nil, raw, nil
+}
+
+// sameFold tells whether encoding/json, as others use it, would take a name for a known one, which is ASCII: it folds by Unicode, where the long s
+// is an s and the sign of Kelvin a k.
+func sameFold(known string, raw []byte) bool {
+	for i := range len(known) {
+		r, n := utf8.DecodeRune(raw)
+		switch {
+		case r == '\u017f':
+			r = 's'
+		case r == '\u212a':
+			r = 'k'
+		case 'A' <= r && r <= 'Z':
+			r += 'a' - 'A'
+		}
+		k := rune(known[i])
+		if 'A' <= k && k <= 'Z' {
+			k += 'a' - 'A'
+		}
+		if r != k {
+			return false
+		}
+		raw = raw[n:]
+	}
+	return len(raw) == 0
 }
 
 // members reads an object of any names: read returns what reads the value of one, or nil to pass it over.

@@ -192,8 +192,9 @@ func (p *provenanceText) readInvocationID(s *scanner) error {
 
 // readDependencies keeps those that may be sources: repositories of git.
 func (p *provenanceText) readDependencies(s *scanner) error {
+	reader := newResourceReader(s)
 	return s.list(func() error {
-		r, err := readResource(s)
+		r, err := reader.read()
 		if err != nil || r.uri == "" || !isGit(r.uri) && r.commit == "" {
 			return err
 		}
@@ -205,30 +206,49 @@ func (p *provenanceText) readDependencies(s *scanner) error {
 	})
 }
 
-// readResource reads a name, a URI and, of the digests, a commit: gitCommit, or sha1 as it was called before. What Tekton writes there may be
-// the name of a branch: that is no commit.
-func readResource(s *scanner) (r resource, err error) {
-	var sha1, gitCommit, sha256 string
-	err = s.object(names{
-		"name": func() error { return s.textOrNull(&r.name) },
-		"uri":  func() error { return s.textOrNull(&r.uri) },
-		"digest": s.orNull(func() error {
-			return s.object(names{
-				"gitCommit": func() error { return s.textOrNull(&gitCommit) },
-				"sha1":      func() error { return s.textOrNull(&sha1) },
-				"sha256":    func() error { return s.textOrNull(&sha256) },
-			})
-		}),
-	})
-	switch {
-	case isCommit(gitCommit):
-		r.commit = gitCommit
-	case isCommit(sha1):
-		r.commit = sha1
-	case len(sha256) == 40 && isCommit(sha256): // by GitLab's runner; a SHA-256 has 64 digits
-		r.commit = sha256
+// readResource reads one.
+func readResource(s *scanner) (resource, error) {
+	return newResourceReader(s).read()
+}
+
+// resourceReader reads resources, one after the other: a list may have millions of two bytes.
+type resourceReader struct {
+	s                       *scanner
+	known                   names
+	name, uri               string
+	sha1, gitCommit, sha256 string
+}
+
+func newResourceReader(s *scanner) *resourceReader {
+	r := &resourceReader{s: s}
+	digest := names{
+		"gitCommit": func() error { return s.textOrNull(&r.gitCommit) },
+		"sha1":      func() error { return s.textOrNull(&r.sha1) },
+		"sha256":    func() error { return s.textOrNull(&r.sha256) },
 	}
-	return r, err
+	r.known = names{
+		"name":   func() error { return s.textOrNull(&r.name) },
+		"uri":    func() error { return s.textOrNull(&r.uri) },
+		"digest": s.orNull(func() error { return s.object(digest) }),
+	}
+	return r
+}
+
+// read reads a name, a URI and, of the digests, a commit: gitCommit, or sha1 as it was called before. What Tekton writes there may be the name of
+// a branch: that is no commit.
+func (r *resourceReader) read() (resource, error) {
+	r.name, r.uri, r.sha1, r.gitCommit, r.sha256 = "", "", "", "", ""
+	err := r.s.object(r.known)
+	out := resource{name: r.name, uri: r.uri}
+	switch {
+	case isCommit(r.gitCommit):
+		out.commit = r.gitCommit
+	case isCommit(r.sha1):
+		out.commit = r.sha1
+	case len(r.sha256) == 40 && isCommit(r.sha256): // by GitLab's runner; a SHA-256 has 64 digits
+		out.commit = r.sha256
+	}
+	return out, err
 }
 
 // isCommit tells whether a text is the name of a git object: SHA-1 or SHA-256 in hex.

@@ -162,6 +162,31 @@ func TestProvenanceTimeIsTheEndOrElseTheBegin(t *testing.T) {
 	}
 }
 
+func TestBuildContextKeepsAnAtInItsPath(t *testing.T) {
+	t.Parallel()
+	for context, want := range map[string]string{
+		"https://git.example.com/acme/app.git#refs/heads/main":        "git+https://git.example.com/acme/app",
+		"https://git.example.com/acme/app@x/evil.git#refs/heads/main": "git+https://git.example.com/acme/app%40x/evil",
+		"https://git.example.com/acme/app@evil.git#refs/heads/main":   "git+https://git.example.com/acme/app%40evil",
+		"https://anna@git.example.com/acme/app.git#refs/heads/main":   "git+https://anna@git.example.com/acme/app",
+		"git@git.example.com:acme/app.git#refs/heads/main":            "git@git.example.com:acme/app",
+	} {
+		config := `{"uri":"` + context + `","digest":{"sha1":"` + strings.Repeat("a", 40) + `"}}`
+		for predicateType, text := range map[string]string{
+			predicate.TypeProvenance02: `{"builder":{"id":"b"},"buildType":"https://mobyproject.org/buildkit@v1","invocation":{"configSource":` + config + `}}`,
+			predicate.TypeProvenance1:  `{"buildDefinition":{"buildType":"https://mobyproject.org/buildkit@v1","externalParameters":{"configSource":` + config + `}},"runDetails":{"builder":{"id":"b"}}}`,
+		} {
+			p := readAs[*predicate.Provenance](t, predicateType, text)
+			if got := p.Sources(); len(got) != 1 || got[0] != want || strings.Contains(want, "%40") && predicate.SameSource(got[0], "https://git.example.com/acme/app") {
+				t.Errorf("%s of %s: %q, want %s", predicateType, context, got, want)
+			}
+			if got := p.Refs(); len(got) != 1 || got[0] != "refs/heads/main" {
+				t.Errorf("%s of %s: refs %q", predicateType, context, got)
+			}
+		}
+	}
+}
+
 func TestSourcesAreNamedWithoutRefAndFolder(t *testing.T) {
 	t.Parallel()
 	for uri, want := range map[string]string{

@@ -61,11 +61,13 @@ func (m *meaning) add(r resource, refs ...string) {
 	m.sources, m.refs, m.commits = append(m.sources, name), append(append(m.refs, ref), refs...), append(m.commits, r.commit)
 }
 
-// addContext takes a build context as buildkit writes it: REPOSITORY.git[#REF[:FOLDER]], or the address of a file, which has no commit.
+// addContext takes a build context as buildkit writes it: REPOSITORY.git[#REF[:FOLDER]], or the address of a file, which has no commit. An @ in its
+// path is a part of the repository's name, and begins no ref as it does in SPDX's form, in which it is kept: as %40.
 func (m *meaning) addContext(r resource) {
 	uri, fragment, _ := strings.Cut(r.uri, "#")
 	ref, _, _ := strings.Cut(fragment, ":")
-	if r.uri = uri; r.commit != "" {
+	path := pathOf(uri)
+	if r.uri = uri[:path] + strings.ReplaceAll(uri[path:], "@", "%40"); r.commit != "" {
 		r = r.asGit()
 	}
 	m.add(r, ref)
@@ -216,19 +218,21 @@ func SameSource(a, b string) bool {
 // splitSource splits a URI at the first @ of its path: one in its authority is of who logs in, later ones are of the ref.
 func splitSource(uri string) (name, ref string) {
 	uri, _, _ = strings.Cut(uri, "#")
-	path := 0
-	if i := strings.Index(uri, "://"); i >= 0 {
-		path = i + len("://")
-		if slash := strings.IndexByte(uri[path:], '/'); slash >= 0 {
-			path += slash
-		} else {
-			path = len(uri)
-		}
-	} else if i := strings.IndexByte(uri, ':'); i >= 0 { // git@HOST:PATH
-		path = i
-	}
+	path := pathOf(uri)
 	if at := strings.IndexByte(uri[path:], '@'); at >= 0 {
 		uri, ref = uri[:path+at], uri[path+at+1:]
 	}
 	return strings.TrimSuffix(strings.TrimRight(uri, "/"), ".git"), ref
+}
+
+// pathOf is where the path of a URI begins, or of git@HOST:PATH.
+func pathOf(uri string) int {
+	if i := strings.Index(uri, "://"); i >= 0 {
+		path := i + len("://")
+		if slash := strings.IndexByte(uri[path:], '/'); slash >= 0 {
+			return path + slash
+		}
+		return len(uri)
+	}
+	return max(0, strings.IndexByte(uri, ':'))
 }

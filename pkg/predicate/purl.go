@@ -21,32 +21,45 @@ func samePackage(wanted, got string) bool {
 	return true
 }
 
-// splitPURL takes a package URL apart: type, namespace and name in one, the version, and the qualifiers. The subpath is dropped.
-func splitPURL(purl string) (name, version string, qualifiers url.Values, ok bool) {
+// packageOf is the package that a package URL is of: type, namespace and name, without the rest.
+func packageOf(purl string) (string, bool) {
 	rest, ok := strings.CutPrefix(purl, "pkg:")
 	if !ok {
-		return "", "", nil, false
+		return "", false
 	}
 	rest, _, _ = strings.Cut(rest, "#")
-	rest, query, _ := strings.Cut(rest, "?")
+	rest, _, _ = strings.Cut(rest, "?")
 	kind, rest, ok := strings.Cut(strings.TrimLeft(rest, "/"), "/")
 	if !ok || kind == "" || rest == "" {
-		return "", "", nil, false
+		return "", false
 	}
 	if at := strings.LastIndexByte(rest, '@'); at > 0 {
-		rest, version = rest[:at], rest[at+1:]
+		rest = rest[:at]
 	}
-	n, err := url.PathUnescape(rest)
-	if err != nil || n == "" {
+	name, err := url.PathUnescape(rest)
+	if err != nil || name == "" {
+		return "", false
+	}
+	return strings.ToLower(kind) + "/" + name, true
+}
+
+// splitPURL takes a package URL apart: the package, its version, and the qualifiers. The subpath is dropped.
+func splitPURL(purl string) (name, version string, qualifiers url.Values, ok bool) {
+	if name, ok = packageOf(purl); !ok {
 		return "", "", nil, false
 	}
-	v, err := url.PathUnescape(version)
+	rest, _, _ := strings.Cut(strings.TrimPrefix(purl, "pkg:"), "#")
+	rest, query, _ := strings.Cut(rest, "?")
+	_, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
+	if at := strings.LastIndexByte(rest, '@'); at > 0 {
+		version = rest[at+1:]
+	}
+	version, err := url.PathUnescape(version)
 	if err != nil {
 		return "", "", nil, false
 	}
-	q, err := url.ParseQuery(query)
-	if err != nil {
+	if qualifiers, err = url.ParseQuery(query); err != nil {
 		return "", "", nil, false
 	}
-	return strings.ToLower(kind) + "/" + n, v, q, true
+	return name, version, qualifiers, true
 }

@@ -43,9 +43,11 @@ type sarifRule struct {
 }
 
 type sarifResult struct {
-	rule, pkg, version, fixed, severity, file string
-	index                                     int
-	fixTold                                   bool
+	rule, file, pkg, version, fixed string
+	severity, secret                string // as the message tells it; and as that of a secret does
+	bad                             error  // what is wrong with the message, if it isn't a secret's
+	index                           int
+	fixTold                         bool
 }
 
 // readSARIF reads a SARIF log as a predicate of its own.
@@ -102,15 +104,16 @@ func (r *sarifReader) run() error {
 
 // invocation reads when and how the tool ran.
 func (r *sarifReader) invocation() error {
-	var end time.Time
+	var start, end time.Time
 	good := true
 	err := r.s.object(names{
-		"startTimeUtc":        func() error { return r.s.time(&r.b.scan.started) },
+		"startTimeUtc":        func() error { return r.s.time(&start) },
 		"endTimeUtc":          func() error { return r.s.time(&end) },
 		"executionSuccessful": func() error { return r.s.flag(&good) },
 		"arguments":           r.b.flags.reader(r.s),
 		"commandLine":         r.b.flags.reader(r.s),
 	})
+	r.b.began(start)
 	r.b.finished(end)
 	if err == nil && !good {
 		err = errors.New("executionSuccessful: false: the scan failed")
@@ -146,13 +149,13 @@ func (run *sarifRun) readRules(s *scanner) error {
 		"properties": s.orNull(func() error { return s.object(properties) }),
 		"help":       s.orNull(func() error { return s.object(help) }),
 	}
-	return s.list(func() error {
+	return s.atMost(MaxFindings, func() error {
 		rule = sarifRule{}
 		if err := s.object(known); err != nil {
 			return err
 		}
-		if len(run.rules) >= MaxFindings {
-			return fmt.Errorf("more than %d rules", MaxFindings)
+		if rule.id == "" {
+			return errors.New("a rule without id")
 		}
 		run.byID[rule.id] = len(run.rules)
 		run.rules = append(run.rules, rule)
@@ -172,17 +175,16 @@ func (rule *sarifRule) tag(tag string) {
 
 func (run *sarifRun) readResults(s *scanner) error {
 	var got sarifResult
-	location := names{"physicalLocation": s.orNull(func() error {
-		return s.object(names{"artifactLocation": s.orNull(func() error {
-			return s.object(names{"uri": func() error { return s.textOrNull(&got.file) }})
-		})})
-	})}
+	artifact := names{"uri": func() error { return s.textOrNull(&got.file) }}
+	physical := names{"artifactLocation": s.orNull(func() error { return s.object(artifact) })}
+	location := names{"physicalLocation": s.orNull(func() error { return s.object(physical) })}
 	message := names{"text": func() error {
 		var text string
 		if err := s.textOrNull(&text); err != nil {
 			return err
 		}
-		return got.read(text)
+		got.read(text)
+		return nil
 	}}
 	known := names{
 		"ruleId": func() error { return s.textOrNull(&got.rule) },
@@ -196,48 +198,57 @@ func (run *sarifRun) readResults(s *scanner) error {
 		"message":   s.orNull(func() error { return s.object(message) }),
 		"locations": s.orNull(func() error { return s.list(func() error { return s.object(location) }) }),
 	}
-	return s.list(func() error {
+	return s.atMost(MaxFindings+MaxSecrets, func() error {
 		got = sarifResult{index: -1}
 		if err := s.object(known); err != nil {
 			return err
 		}
-		if len(run.results) >= MaxFindings+MaxSecrets {
-			return fmt.Errorf("more than %d results", MaxFindings+MaxSecrets)
+		if got.rule == "" && got.index < 0 {
+			return errors.New("a result without a rule")
 		}
 		run.results = append(run.results, got)
 		return nil
 	})
 }
 
-// read takes apart a result's message: trivy's lines, or grype's sentence. Of a secret's nothing from the match on is looked at.
-func (got *sarifResult) read(text string) error {
-	text, _, _ = strings.Cut(text, "\nMatch: ")
+// read takes apart a result's message: trivy's lines, or grype's sentence. Whether it is a secret's tells the rule, which may come later. Of a secret's
+// nothing from the match on is looked at; of any other's everything is, for a package's version may hold what looks like a match.
+func (got *sarifResult) read(text string) {
 	if rest, ok := strings.CutPrefix(text, "A "); ok {
 		got.severity, rest, _ = strings.Cut(rest, " vulnerability in ")
 		_, rest, _ = strings.Cut(rest, " package: ")
 		got.pkg, rest, _ = strings.Cut(rest, ", version ")
 		got.version, _, _ = strings.Cut(rest, " was found")
-		return nil
+		return
 	}
-	var err error
-	for key, to := range map[string]*string{"Package: ": &got.pkg, "Installed Version: ": &got.version, "Severity: ": &got.severity} {
-		if *to, _, err = line(text, key); err != nil {
-			return err
+	if head, _, ok := strings.Cut(text, "\nMatch: "); ok {
+		got.secret, _, _ = line(head, "Severity: ")
+	}
+	for _, x := range []struct {
+		key string
+		to  *string
+	}{{"Package: ", &got.pkg}, {"Installed Version: ", &got.version}, {"Severity: ", &got.severity}} {
+		if *x.to, _, got.bad = line(text, x.key); got.bad != nil {
+			return
 		}
 	}
-	got.fixed, got.fixTold, err = line(text, "Fixed Version: ")
-	return err
+	got.fixed, got.fixTold, got.bad = line(text, "Fixed Version: ")
 }
 
-// line is what follows a key at the beginning of a line. Twice the same key is an error: a package's name may hold what looks like a line.
+// line is what follows a key, which ends in a space, at the beginning of a line. Twice the same key is an error: a package's name may hold what looks like
+// a line.
 func line(text, key string) (value string, found bool, err error) {
 	for one := range strings.SplitSeq(text, "\n") {
-		rest, ok := strings.CutPrefix(one+" ", key)
-		if ok && found {
+		rest, ok := strings.CutPrefix(one, key)
+		if !ok && one != strings.TrimSuffix(key, " ") {
+			continue
+		}
+		if found {
 			return "", false, fmt.Errorf("a message with two lines of %q", strings.TrimSpace(key))
 		}
+		found = true
 		if ok {
-			value, found = strings.TrimSpace(rest), true
+			value = strings.TrimSpace(rest)
 		}
 	}
 	return value, found, nil
@@ -283,14 +294,20 @@ func (r *sarifReader) addResult(run *sarifRun, got *sarifResult) error {
 	if got.rule == "" {
 		return errors.New("a result without a rule")
 	}
-	severity := got.rated(rule)
 	switch rule.kind {
 	case "secret":
+		if got.secret != "" {
+			got.severity = got.secret
+		}
 		r.b.scan.soughtSecrets = true
-		return r.b.addSecret(got.rule, got.file, severity)
+		return r.b.addSecret(got.rule, got.file, got.rated(rule))
 	case "misconfiguration", "license":
 		return nil
 	}
+	if got.bad != nil {
+		return got.bad
+	}
+	severity := got.rated(rule)
 	f := Finding{ID: got.rule, Package: got.pkg, Version: got.version, Severity: severity, Fixed: got.fixed, PURL: rule.purl}
 	told := got.fixTold
 	if r.tool == "grype" {

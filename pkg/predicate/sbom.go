@@ -141,14 +141,61 @@ func unpack(s string) (first, rest string) {
 type sbomBuilder struct {
 	count    int
 	terms    terms
+	parts    []licensePart
+	byText   map[string]uint32 // the number of a part
 	licenses []*License
 	packed   [][]byte // what goes into packed of each
 	byKey    map[string]int
 	key      []byte
+	numbers  []uint32
+	adds     uint32 // how many times licences were counted, each once
+	written  int    // bytes of all licences as written
+}
+
+// licensePart is one licence as a document writes it: a package may have several at once.
+type licensePart struct {
+	text       string
+	expression expression
+	last       uint32 // the last package that had it, by sbomBuilder.adds
 }
 
 // add adds a package; licenses are those that apply to it, all at once.
 func (b *sbomBuilder) add(p Package, licenses ...string) error {
+	b.numbers = b.numbers[:0]
+	for _, l := range licenses {
+		n, err := b.part(l)
+		if err != nil {
+			return err
+		}
+		b.numbers = append(b.numbers, n)
+	}
+	return b.addParts(p, b.numbers)
+}
+
+// part returns the number of a licence as written: each is compiled once.
+func (b *sbomBuilder) part(text string) (uint32, error) {
+	text = cmp.Or(text, noAssertion)
+	if n, ok := b.byText[text]; ok {
+		return n, nil
+	}
+	if len(b.parts) == MaxLicenses {
+		return 0, errTooManyLicenses
+	}
+	x, err := b.terms.license(text)
+	if err != nil {
+		return 0, err
+	}
+	if len(b.terms.all) > MaxTerms {
+		return 0, errTooManyNames
+	}
+	n := uint32(len(b.parts))
+	put(&b.byText, text, n)
+	b.parts = append(b.parts, licensePart{text: text, expression: slices.Clip(x)})
+	return n, nil
+}
+
+// addParts adds a package with licences by their numbers. One that is there twice counts once.
+func (b *sbomBuilder) addParts(p Package, of []uint32) error {
 	if p.Name == "" {
 		return errors.New("a package without a name")
 	}
@@ -158,7 +205,7 @@ func (b *sbomBuilder) add(p Package, licenses ...string) error {
 	if b.count++; b.count > MaxPackages {
 		return fmt.Errorf("more than %d packages", MaxPackages)
 	}
-	n, err := b.license(licenses)
+	n, err := b.license(of)
 	if err != nil {
 		return err
 	}
@@ -168,48 +215,72 @@ func (b *sbomBuilder) add(p Package, licenses ...string) error {
 }
 
 // license returns the number of a licence: of several that apply at once, or of none that is told.
-func (b *sbomBuilder) license(of []string) (int, error) {
+func (b *sbomBuilder) license(of []uint32) (int, error) {
 	if len(of) == 0 {
-		of = []string{noAssertion}
+		none, err := b.part(noAssertion)
+		if err != nil {
+			return 0, err
+		}
+		of = []uint32{none}
 	}
+	b.adds++
 	b.key = b.key[:0]
-	for _, l := range of {
-		b.key = pack(b.key, l)
+	terms, written := 0, 0
+	for _, n := range of {
+		part := &b.parts[n]
+		if part.last == b.adds {
+			continue
+		}
+		part.last = b.adds
+		b.key = binary.LittleEndian.AppendUint32(b.key, n)
+		terms, written = terms+(len(part.expression)+1)/2, written+len(part.text)+len(" AND ()")
+		if terms > MaxLicenseTerms && len(b.key) > 4 {
+			return 0, errTooManyTerms
+		}
 	}
 	if n, ok := b.byKey[string(b.key)]; ok {
 		return n, nil
 	}
-	switch {
-	case len(b.licenses) == MaxLicenses:
-		return 0, fmt.Errorf("more than %d distinct licences", MaxLicenses)
-	case len(of) > MaxLicenseTerms:
-		return 0, errTooManyTerms
+	if b.written += written; b.written > maxWritten {
+		return 0, fmt.Errorf("licences of more than %d bytes in all", maxWritten)
 	}
-	parts := make([]expression, len(of))
-	for i, l := range of {
-		var err error
-		if parts[i], err = b.terms.license(l); err != nil {
-			return 0, err
-		}
+	if len(b.licenses) == MaxLicenses {
+		return 0, errTooManyLicenses
+	}
+	var texts []string
+	var parts []expression
+	for key := b.key; len(key) > 0; key = key[4:] {
+		part := &b.parts[binary.LittleEndian.Uint32(key)]
+		texts, parts = append(texts, part.text), append(parts, part.expression)
+	}
+	x := parts[0]
+	if len(parts) > 1 {
+		x = slices.Clip(and(parts...))
 	}
 	n := len(b.licenses)
 	put(&b.byKey, string(b.key), n)
-	b.licenses = append(b.licenses, &License{Text: joined(of), expression: slices.Clip(and(parts...))})
+	b.licenses = append(b.licenses, &License{Text: joined(texts), expression: x})
 	b.packed = append(b.packed, nil)
 	return n, nil
 }
 
+// maxWritten bounds the bytes of all licences of one SBOM as written: SPDX 3 refers to them, so that a short document could name long ones any
+// number of times. No other document holds more than a payload may have.
+const maxWritten = 64 << 20
+
+var errTooManyLicenses = fmt.Errorf("more than %d distinct licences", MaxLicenses)
+
 // joined writes several licences as one, in the words of an expression.
 func joined(licenses []string) string {
 	if len(licenses) == 1 {
-		return cmp.Or(licenses[0], noAssertion)
+		return licenses[0]
 	}
 	var out strings.Builder
 	for i, l := range licenses {
 		if i > 0 {
 			out.WriteString(" AND ")
 		}
-		if l = cmp.Or(l, noAssertion); strings.ContainsAny(l, " ()") {
+		if strings.ContainsAny(l, " ()") {
 			l = "(" + l + ")"
 		}
 		out.WriteString(l)

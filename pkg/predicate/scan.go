@@ -2,7 +2,6 @@ package predicate
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -11,14 +10,16 @@ import (
 const (
 	MaxFindings = 100_000
 	MaxSecrets  = 10_000
-	maxAliases  = 1024
+	maxAliases  = 1024    // of one finding, or of one VEX statement's vulnerability: advisories about kernels name hundreds of CVEs
+	maxNames    = 1 << 20 // aliases of all findings: some ten each
 	maxWord     = 4096
 )
 
 // Scan is what a scanner found in an image: vulnerabilities of its packages, and secrets in its files.
 //
 // One vulnerability of one package version is one finding, however often the scanner lists it and under which of its names (CVE, GHSA, ...).
-// Findings are sorted: the worst first, then by identifier.
+// Findings are sorted: the worst first, then by identifier. Most are about one vulnerability. An advisory of a distribution may be about several
+// CVEs: those are its parts (Parts).
 type Scan struct {
 	scanner, version            string
 	started, finished, database time.Time
@@ -33,10 +34,11 @@ type Scan struct {
 	secrets  []packedSecret
 }
 
-// packedFinding is a finding without pointers. Its aliases are Scan.aliases[from:to].
+// packedFinding is a finding without pointers. Its aliases are Scan.aliases[from:to], each once without regard to case: those that are its parts
+// first, up to parts, and both lists sorted.
 type packedFinding struct {
 	id, pkg, version, purl, fixed word
-	from, to                      uint32
+	from, parts, to               uint32
 	severity                      Severity
 	fix                           Fix
 }
@@ -91,8 +93,13 @@ func (s *Scan) ScannerVersion() string { return s.version }
 // Started is when the scan began, if it is told.
 func (s *Scan) Started() time.Time { return s.started }
 
-// Time implements Facts: when the scan finished; the earlier, where the document tells it twice.
-func (s *Scan) Time() time.Time { return s.finished }
+// Time implements Facts: when the scan finished; the earlier, where the document tells it twice. Where it tells when it began alone, that.
+func (s *Scan) Time() time.Time {
+	if s.finished.IsZero() {
+		return s.started
+	}
+	return s.finished
+}
 
 // Database is when the scanner's vulnerability database was built or last updated; zero if that isn't told.
 func (s *Scan) Database() time.Time { return s.database }
@@ -118,6 +125,9 @@ func (s *Scan) Finding(i int) Finding {
 	}
 	return out
 }
+
+// ID is the identifier of a finding.
+func (s *Scan) ID(i int) string { return s.words.at(s.findings[i].id) }
 
 // Judge returns the severity of a finding and what is known of its fix, without the rest.
 func (s *Scan) Judge(i int) (Severity, Fix) { return s.findings[i].severity, s.findings[i].fix }
@@ -153,7 +163,7 @@ func (s *Scan) Secrets() []Secret {
 
 // Size implements Facts.
 func (s *Scan) Size() int64 {
-	const own, finding, secret = 320, 32, 12
+	const own, finding, secret = 320, 36, 12
 	return own + s.words.size() + int64(cap(s.findings))*finding + int64(cap(s.aliases))*4 + int64(cap(s.mentions))*8 +
 		int64(cap(s.secrets))*secret + int64(len(s.scanner)+len(s.version))
 }
@@ -192,18 +202,4 @@ func upper(c byte) byte {
 		return c - 'a' + 'A'
 	}
 	return c
-}
-
-// CVEs are the CVEs that the finding is about: the one that it is named after, or those among its aliases, for an advisory may cover several.
-func (f *Finding) CVEs() []string {
-	if isCVE(f.ID) {
-		return []string{f.ID}
-	}
-	var out []string
-	for _, a := range f.Aliases {
-		if isCVE(a) && !slices.ContainsFunc(out, func(x string) bool { return strings.EqualFold(x, a) }) {
-			out = append(out, a)
-		}
-	}
-	return out
 }

@@ -41,6 +41,8 @@ func TestRow84_AnEmptyOrPartialScanIsNoCleanOne(t *testing.T) {
 		"trivy with no Result":                 {TypeCosignVuln, vulnOf(`{"SchemaVersion":2,"Results":[]}`), "none of Results is about packages or secrets"},
 		"trivy with an empty Result":           {TypeCosignVuln, vulnOf(`{"SchemaVersion":2,"Results":[{}]}`), "no Target"},
 		"trivy of licences alone":              {TypeCosignVuln, vulnOf(`{"SchemaVersion":2,"Results":[{"Target":"OS Packages","Class":"license"}]}`), "none of Results"},
+		"trivy of its configuration alone":     {TypeCosignVuln, vulnOf(`{"SchemaVersion":2,"Results":[{"Target":"a","Class":"config","Vulnerabilities":null}]}`), "none of Results"},
+		"trivy of nothing in configuration":    {TypeCosignVuln, vulnOf(`{"SchemaVersion":2,"Results":[{"Target":"a","Class":"config","Vulnerabilities":[]}]}`), "none of Results"},
 		"trivy of another version":             {TypeCosignVuln, vulnOf(`{"SchemaVersion":3,"Results":[{"Target":"a","Class":"os-pkgs"}]}`), "only trivy's report of version 2"},
 		"trivy without version":                {TypeCosignVuln, vulnOf(`{"Results":[{"Target":"a","Class":"os-pkgs"}]}`), "no SchemaVersion"},
 		"trivy with Results twice":             {TypeCosignVuln, vulnOf(`{"SchemaVersion":2,"Results":[{"Target":"a","Vulnerabilities":[{"VulnerabilityID":"CVE-1"}]}],"Results":[{"Target":"a"}]}`), "a name occurs twice"},
@@ -449,6 +451,19 @@ func fuzzScan(f *testing.F, kind, pattern string) {
 		}
 		for i := range s.Len() {
 			x := s.Finding(i)
+			if len(x.Aliases) > maxAliases || s.Part(i, x.ID) != s.All(i) {
+				t.Fatalf("finding %d, of %d aliases, isn't all that it is about", i, len(x.Aliases))
+			}
+			var parts Parts
+			for _, name := range x.Aliases {
+				if isCVE(name) && !isCVE(x.ID) && s.Part(i, name).Empty() {
+					t.Fatalf("finding %d isn't about its %q", i, name)
+				}
+				parts = parts.With(s.Part(i, name))
+			}
+			if parts.With(s.All(i)) != s.All(i) || s.Parts(i) > 1 && parts != s.All(i) {
+				t.Fatalf("finding %d is about %b by its aliases, of %b", i, parts, s.All(i))
+			}
 			for _, name := range append([]string{x.ID}, x.Aliases...) {
 				if !contains(s.Named(nil, name), i) {
 					t.Fatalf("finding %d isn't found by %q", i, name)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,8 @@ func (b *scanBuilder) add(f *Finding) error {
 		return fmt.Errorf("more than %d findings", MaxFindings)
 	case len(f.Aliases) > maxAliases:
 		return fmt.Errorf("%.64q has %d aliases: at most %d", f.ID, len(f.Aliases), maxAliases)
+	case len(b.aliases)+len(f.Aliases) > maxNames:
+		return fmt.Errorf("more than %d aliases of all findings", maxNames)
 	}
 	if f.Fixed != "" {
 		f.Fix = FixKnown
@@ -84,6 +87,13 @@ func (b *scanBuilder) finished(at time.Time) {
 	}
 }
 
+// began takes one more time at which the scan began: the earliest counts.
+func (b *scanBuilder) began(at time.Time) {
+	if !at.IsZero() && (b.scan.started.IsZero() || at.Before(b.scan.started)) {
+		b.scan.started = at
+	}
+}
+
 // built takes one more time of the vulnerability database: the earliest counts.
 func (b *scanBuilder) built(at time.Time) {
 	if !at.IsZero() && (b.scan.database.IsZero() || at.Before(b.scan.database)) {
@@ -103,27 +113,33 @@ func (b *scanBuilder) done() (*Scan, error) {
 	if b.trivy && b.flags.secrets {
 		s.soughtSecrets = true
 	}
-	b.merge()
+	rank, ranks := b.ranks()
+	if err := b.merge(rank); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(s.findings, func(x, y packedFinding) int {
-		return cmp.Or(cmp.Compare(y.severity, x.severity), strings.Compare(b.text[x.id], b.text[y.id]),
-			strings.Compare(b.text[x.pkg], b.text[y.pkg]), strings.Compare(b.text[x.version], b.text[y.version]))
+		return cmp.Or(cmp.Compare(y.severity, x.severity), strings.Compare(b.text[x.id], b.text[y.id]), strings.Compare(b.text[x.pkg], b.text[y.pkg]),
+			strings.Compare(b.text[x.version], b.text[y.version]), strings.Compare(b.text[x.purl], b.text[y.purl]))
 	})
-	for i, f := range s.findings {
+	for _, f := range s.findings {
 		s.counts[f.severity][0]++
 		if f.fix != FixNone {
 			s.counts[f.severity][1]++
 		}
-		for _, name := range append([]word{f.id}, b.aliases[f.from:f.to]...) {
-			s.mentions = append(s.mentions, mention{name, uint32(i)})
-		}
 	}
-	slices.SortFunc(s.mentions, func(x, y mention) int {
-		return cmp.Or(foldCompare(b.text[x.name], b.text[y.name]), cmp.Compare(x.finding, y.finding))
+	s.mentions = mentionsOf(rank, ranks, func(yield func(word, uint32) bool) {
+		for i, f := range s.findings {
+			if !yield(f.id, uint32(i)) {
+				return
+			}
+			for _, a := range b.aliases[f.from:f.to] {
+				if !yield(a, uint32(i)) {
+					return
+				}
+			}
+		}
 	})
-	s.mentions = slices.Clip(slices.CompactFunc(s.mentions, func(x, y mention) bool {
-		return x.finding == y.finding && foldCompare(b.text[x.name], b.text[y.name]) == 0
-	}))
-	s.aliases = slices.Clip(b.aliases)
+	s.aliases = slices.Clone(b.aliases)
 	s.findings, s.secrets = slices.Clone(s.findings), slices.Clone(s.secrets)
 	b.pack()
 	out := *s
@@ -147,123 +163,55 @@ func (b *scanBuilder) pack() {
 	b.scan.scanner, b.scan.version = strings.Clone(b.scan.scanner), strings.Clone(b.scan.version)
 }
 
-// place is what makes two listings one finding: the vulnerability and the version of the package that has it.
-type place struct {
-	vulnerability string
-	pkg, version  word
+// ranks says of each text where it stands in their order without regard to case, and how many places there are.
+func (b *scanBuilder) ranks() (rank []uint32, n uint32) {
+	order := make([]word, len(b.text))
+	for i := range order {
+		order[i] = word(i)
+	}
+	slices.SortFunc(order, func(x, y word) int { return foldCompare(b.text[x], b.text[y]) })
+	rank = make([]uint32, len(b.text))
+	for i, w := range order {
+		if i > 0 && foldCompare(b.text[order[i-1]], b.text[w]) != 0 {
+			n++
+		}
+		rank[w] = n
+	}
+	return rank, n + 1
 }
 
-// merge makes one finding of those about one vulnerability of one package version. A listing without a package stands for itself: the
-// scanner may have meant another package each time.
-func (b *scanBuilder) merge() {
-	listed := b.scan.findings
-	cve, number := b.sameAsCVE(), make(map[place]int, len(listed))
-	groups := make([][2]int, len(listed)) // of each listing: which finding it is of, and its own number
-	for i, f := range listed {
-		p := place{b.canonical(f, cve), f.pkg, f.version}
-		n, seen := number[p]
-		if !seen || f.pkg == 0 {
-			n = i
-			number[p] = n
+// mentionsOf indexes names, which come with the number of what goes by them, in its order: sorted by rank, and then by number. It takes as many steps as
+// there are names.
+func mentionsOf(rank []uint32, ranks uint32, names iter.Seq2[word, uint32]) []mention {
+	next, last := make([]uint32, ranks+1), make([]uint32, ranks) // of each rank: where its next mention goes, and the last number seen, plus one
+	for w, of := range names {
+		if r := rank[w]; last[r] != of+1 {
+			last[r] = of + 1
+			next[r+1]++
 		}
-		groups[i] = [2]int{n, i}
 	}
-	slices.SortFunc(groups, func(x, y [2]int) int { return cmp.Or(x[0]-y[0], x[1]-y[1]) })
-	var findings []packedFinding
-	var aliases, names []word
-	for i := 0; i < len(groups); {
-		first := listed[groups[i][1]]
-		names = append(names[:0], b.aliases[first.from:first.to]...)
-		for i++; i < len(groups) && groups[i][0] == groups[i-1][0]; i++ {
-			f := listed[groups[i][1]]
-			names = append(append(names, f.id, first.id), b.aliases[f.from:f.to]...)
-			if isCVE(b.text[f.id]) && !isCVE(b.text[first.id]) {
-				first.id = f.id
-			}
-			first.severity, first.fix = max(first.severity, f.severity), mergeFix(first.fix, f.fix)
-			first.fixed, first.purl = cmp.Or(first.fixed, f.fixed), cmp.Or(first.purl, f.purl)
-		}
-		slices.SortFunc(names, func(x, y word) int { return strings.Compare(b.text[x], b.text[y]) })
-		names = slices.DeleteFunc(slices.Compact(names), func(w word) bool { return w == first.id })
-		first.from = uint32(len(aliases))
-		aliases = append(aliases, names...)
-		first.to = uint32(len(aliases))
-		findings = append(findings, first)
+	for r := range ranks {
+		next[r+1] += next[r]
 	}
-	b.scan.findings, b.aliases = findings, aliases
-}
-
-// mergeFix says what is known of a fix where two listings of one finding differ: what is known to exist exists.
-func mergeFix(x, y Fix) Fix {
-	if x == FixKnown || y == FixKnown {
-		return FixKnown
-	}
-	return min(x, y)
-}
-
-// canonical is the name by which a vulnerability is counted: its CVE, if it has exactly one, else its own. An advisory over several CVEs
-// is none of them.
-func (b *scanBuilder) canonical(f packedFinding, cve map[word]word) string {
-	only, several := b.onlyCVE(f)
-	switch {
-	case several:
-		return strings.ToUpper(b.text[f.id])
-	case only != 0:
-		return strings.ToUpper(b.text[only])
-	}
-	if c := cve[f.id]; c != 0 {
-		return strings.ToUpper(b.text[c])
-	}
-	return strings.ToUpper(b.text[f.id])
-}
-
-// onlyCVE is the one CVE that a finding goes by; several says that there are more.
-func (b *scanBuilder) onlyCVE(f packedFinding) (only word, several bool) {
-	if isCVE(b.text[f.id]) {
-		return f.id, false // it says itself which one it is about, whatever advisories name it with others
-	}
-	for _, a := range b.aliases[f.from:f.to] {
-		if !isCVE(b.text[a]) {
-			continue
-		}
-		if only != 0 && !strings.EqualFold(b.text[only], b.text[a]) {
-			return 0, true
-		}
-		only = a
-	}
-	return only, false
-}
-
-// sameAsCVE says which CVE an identifier stands for, so far as this scan tells, for databases that have one record a vulnerability. An
-// advisory of a distribution (RHSA, ELSA, DSA, ...) covers several, and is left out.
-func (b *scanBuilder) sameAsCVE() map[word]word {
-	out := map[word]word{}
-	for _, f := range b.scan.findings {
-		only, several := b.onlyCVE(f)
-		if only == 0 || several {
-			continue
-		}
-		for _, a := range append([]word{f.id}, b.aliases[f.from:f.to]...) {
-			if !oneRecordEach(b.text[a]) {
-				continue
-			}
-			if was, ok := out[a]; ok && !strings.EqualFold(b.text[was], b.text[only]) {
-				out[a] = 0 // it stands for two: it is neither
-				continue
-			}
-			out[a] = only
+	out := make([]mention, next[ranks])
+	clear(last)
+	for w, of := range names {
+		if r := rank[w]; last[r] != of+1 {
+			last[r] = of + 1
+			out[next[r]] = mention{w, of}
+			next[r]++
 		}
 	}
 	return out
 }
 
-func isCVE(id string) bool { return len(id) > 4 && strings.EqualFold(id[:4], "CVE-") }
-
-func oneRecordEach(id string) bool {
-	for _, prefix := range []string{"GHSA-", "GO-", "PYSEC-", "RUSTSEC-"} {
-		if len(id) > len(prefix) && strings.EqualFold(id[:len(prefix)], prefix) {
-			return true
+// atMost reads a list of at most n: what is over is refused before it is kept.
+func (s *scanner) atMost(n int, each func() error) error {
+	left := n
+	return s.list(func() error {
+		if left--; left < 0 {
+			return fmt.Errorf("more than %d", n)
 		}
-	}
-	return false
+		return each()
+	})
 }

@@ -66,12 +66,12 @@ func (d *spdxDocument) read(s *scanner) error {
 		"hasExtractedLicensingInfos": s.orNull(func() error { return s.list(d.extracted(s)) }),
 		"@context": func() error {
 			refs, err := s.refs()
-			d.context = strings.Join(refs, " ")
+			d.context = strings.Join(refs.all, " ")
 			return err
 		},
 		"@graph": func() error {
-			d.elements = &spdxElements{}
-			return s.list(d.elements.read(s))
+			d.elements = newSPDXElements(s)
+			return s.list(d.elements.read)
 		},
 	})
 }
@@ -118,28 +118,44 @@ func (d *spdxDocument) extracted(s *scanner) func() error {
 		if len(id)+len(name) > MaxLicense {
 			return fmt.Errorf("a licence whose name has more than %d bytes", MaxLicense)
 		}
-		if put(&d.names, strings.ToLower(id), strings.ToLower(name)); len(d.names) > MaxLicenses {
+		id, name = strings.ToLower(id), strings.ToLower(name)
+		if before, ok := d.names[id]; ok && before != name {
+			return fmt.Errorf("%q is there twice, with two names (case makes no difference)", clip(id))
+		}
+		if put(&d.names, id, name); len(d.names) > MaxLicenses {
 			return fmt.Errorf("more than %d of them", MaxLicenses)
 		}
 		return nil
 	}
 }
 
-// refs reads what JSON-LD refers by: a string, or a list in which other things than strings are passed over.
-func (s *scanner) refs() ([]string, error) {
-	var out []string
+// refs are what JSON-LD refers by: the first so many strings, and how much else there was.
+type refs struct {
+	all    []string
+	more   int // strings beyond them
+	others int // values that aren't strings
+}
+
+// refs reads a string, or a list of them.
+func (s *scanner) refs() (out refs, err error) {
 	one := func() error {
-		if s.kind() != '"' {
+		switch {
+		case s.kind() != '"':
+			out.others++
+			return s.skip()
+		case len(out.all) == MaxLicenseTerms:
+			out.more++
 			return s.skip()
 		}
 		var ref string
 		err := s.text(&ref)
-		out = append(out, ref)
+		out.all = append(out.all, ref)
 		return err
 	}
 	if s.kind() == '[' {
-		return out, s.list(one)
+		err = s.list(one)
+		return out, err
 	}
-	err := one()
+	err = one()
 	return out, err
 }

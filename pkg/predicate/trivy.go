@@ -29,8 +29,8 @@ type trivyReader struct {
 	class     string
 	hasTarget bool
 	target    string
-	hasVulns  bool
-	first     int // its first secret
+	hasVulns  bool // it lists any
+	first     int  // its first secret
 	rule      string
 	severity  string
 	vuln      trivyVulnerability
@@ -70,14 +70,12 @@ func (t *trivyReader) number() (int, error) {
 
 // result returns what reads one of Results.
 func (t *trivyReader) result() func() error {
-	s, vulnerability, secret := t.s, t.vulnerability(), t.secret()
+	s, each, secret := t.s, t.vulnerability(), t.secret()
+	vulnerability := func() error { t.hasVulns = true; return each() }
 	known := names{
-		"Target": func() error { t.hasTarget = true; return s.text(&t.target) },
-		"Class":  func() error { return s.text(&t.class) },
-		"Vulnerabilities": func() error {
-			t.hasVulns = true
-			return s.orNull(func() error { return s.list(vulnerability) })()
-		},
+		"Target":          func() error { t.hasTarget = true; return s.text(&t.target) },
+		"Class":           func() error { return s.text(&t.class) },
+		"Vulnerabilities": s.orNull(func() error { return s.list(vulnerability) }),
 		"Secrets": s.orNull(func() error {
 			t.secrets = true
 			return s.list(secret)
@@ -96,7 +94,7 @@ func (t *trivyReader) result() func() error {
 			t.pkgs = true
 		case "secret":
 			t.secrets = true
-		default:
+		default: // of another class: what it doesn't list may not have been looked for
 			t.pkgs = t.pkgs || t.hasVulns
 		}
 		for i := t.first; i < len(t.b.scan.secrets); i++ {
@@ -109,15 +107,17 @@ func (t *trivyReader) result() func() error {
 func (t *trivyReader) vulnerability() func() error {
 	s, v := t.s, &t.vuln
 	var ids []string
+	id := func() error { ids = append(ids, ""); return s.text(&ids[len(ids)-1]) }
+	identifier := names{"PURL": func() error { return s.textOrNull(&v.f.PURL) }}
 	known := names{
 		"VulnerabilityID":  func() error { return s.text(&v.f.ID) },
-		"VendorIDs":        s.orNull(func() error { return s.list(func() error { ids = append(ids, ""); return s.text(&ids[len(ids)-1]) }) }),
+		"VendorIDs":        s.orNull(func() error { return s.atMost(maxAliases, id) }),
 		"PkgName":          func() error { return s.textOrNull(&v.f.Package) },
 		"InstalledVersion": func() error { return s.textOrNull(&v.f.Version) },
 		"FixedVersion":     func() error { return s.textOrNull(&v.f.Fixed) },
 		"Status":           func() error { return s.textOrNull(&v.status) },
 		"Severity":         func() error { return s.textOrNull(&v.severity) },
-		"PkgIdentifier":    s.orNull(func() error { return s.object(names{"PURL": func() error { return s.textOrNull(&v.f.PURL) }}) }),
+		"PkgIdentifier":    s.orNull(func() error { return s.object(identifier) }),
 	}
 	return func() error {
 		*v, ids = trivyVulnerability{}, ids[:0]

@@ -33,6 +33,32 @@ func mustVEX(t testing.TB, text string) *VEX {
 	return f.(*VEX)
 }
 
+// enough is work for any finding of these tests.
+func enough() *Work {
+	work := Work(1 << 20)
+	return &work
+}
+
+// scanOf is a scan with one finding.
+func scanOf(t testing.TB, f Finding) *Scan {
+	t.Helper()
+	b := newScanBuilder()
+	if err := b.add(&f); err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// opinions are what a document says of a finding in imageDigest.
+func opinions(t testing.TB, v *VEX, f Finding) []Opinion {
+	t.Helper()
+	return v.Opinions(nil, scanOf(t, f), 0, enough(), imageDigest)
+}
+
 func TestAnOpenVEXDocumentIsRead(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/vex/openvex-0.2.0.json")
@@ -45,10 +71,10 @@ func TestAnOpenVEXDocumentIsRead(t *testing.T) {
 	}
 	openssl := Finding{ID: "CVE-2026-1111", PURL: "pkg:apk/alpine/openssl@3.0.1-r0?arch=x86_64&distro=3.19.1"}
 	want := []Opinion{
-		{VEXUnderInvestigation, time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), true},
-		{VEXNotAffected, v.Time(), true},
+		{VEXUnderInvestigation, time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), onePart(0), onePart(0)},
+		{VEXNotAffected, v.Time(), onePart(0), onePart(0)},
 	}
-	if diff := cmp.Diff(want, v.Opinions(nil, &openssl, imageDigest)); diff != "" {
+	if diff := cmp.Diff(want, opinions(t, v, openssl)); diff != "" {
 		t.Error(diff)
 	}
 	old, err := os.ReadFile("testdata/vex/openvex-0.0.1.json")
@@ -56,7 +82,7 @@ func TestAnOpenVEXDocumentIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	zlib := Finding{ID: "CVE-2026-2222", PURL: "pkg:apk/alpine/zlib@1.2-r0"}
-	if got := mustVEX(t, string(old)).Opinions(nil, &zlib, imageDigest); len(got) != 1 || got[0].Status != VEXNotAffected || !got[0].Sure {
+	if got := opinions(t, mustVEX(t, string(old)), zlib); len(got) != 1 || got[0].Status != VEXNotAffected || got[0].Sure.Empty() {
 		t.Errorf("version 0.0: %v", got)
 	}
 }
@@ -86,6 +112,9 @@ func TestAVEXStatementIsAboutAFinding(t *testing.T) {
 		"the advisory's own CVE":               {advisory, statement(`{"name":"CVE-1-1","aliases":["RHSA-7"]}`, ``), "sure"},
 		"another CVE than the advisory's":      {advisory, statement(`{"name":"CVE-1-2","aliases":["RHSA-7"]}`, ``), "unsure"},
 		"the advisory itself":                  {advisory, statement(`{"name":"RHSA-7"}`, ``), "sure"},
+		"a CVE that is merely its alias":       {Finding{ID: "CVE-1-1", Aliases: []string{"CVE-1-2"}}, statement(`{"name":"CVE-1-2"}`, ``), "unsure"},
+		"a CVE of an advisory that tells none": {Finding{ID: "ELSA-7"}, statement(`{"name":"CVE-1-2","aliases":["ELSA-7"]}`, ``), "unsure"},
+		"the CVE of a record of one":           {Finding{ID: "GHSA-x"}, statement(`{"name":"CVE-1-2","aliases":["GHSA-x"]}`, ``), "sure"},
 		"the image by hash":                    {finding, products(`{"@id":"https://x",` + image + `}`), "sure"},
 		"the image by its URL":                 {finding, products(`{"@id":"pkg:oci/api@sha256%3A` + imageDigest + `?repository_url=x"}`), "sure"},
 		"the image by its identifier":          {finding, products(`{"identifiers":{"purl":"pkg:oci/api@sha256:` + imageDigest + `"}}`), "sure"},
@@ -109,8 +138,8 @@ func TestAVEXStatementIsAboutAFinding(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			got := ""
-			for _, o := range mustVEX(t, vexDoc(tc.text)).Opinions(nil, &tc.f, imageDigest) {
-				if got = "unsure"; o.Sure {
+			for _, o := range opinions(t, mustVEX(t, vexDoc(tc.text)), tc.f) {
+				if got = "unsure"; !o.Sure.Empty() {
 					got = "sure"
 				}
 			}
@@ -168,7 +197,7 @@ func TestVEXIsUnderstoodAsGoVEXDoes(t *testing.T) {
 			subcomponents = fmt.Sprintf(`,"subcomponents":[{"@id":%q}]`, row.Subcomponent)
 		}
 		v := mustVEX(t, vexDoc(fmt.Sprintf(`{"vulnerability":{"name":"CVE-1-1"},"products":[{"@id":%q%s}],"status":"fixed"}`, row.Product, subcomponents)))
-		got := slices.ContainsFunc(v.Opinions(nil, &Finding{ID: "CVE-1-1", PURL: row.Package}, imageDigest), func(o Opinion) bool { return o.Sure })
+		got := slices.ContainsFunc(opinions(t, v, Finding{ID: "CVE-1-1", PURL: row.Package}), func(o Opinion) bool { return !o.Sure.Empty() })
 		if got != row.Applies {
 			t.Errorf("%+v: %v", row, got)
 		}
@@ -188,7 +217,7 @@ func TestWhatAVEXDocumentMayHoldIsBounded(t *testing.T) {
 	if v.Len() != MaxStatements || v.Size() > 4<<20 {
 		t.Errorf("%d statements in %d bytes", v.Len(), v.Size())
 	}
-	if got := v.Opinions(nil, &Finding{ID: "CVE-1-19999"}); len(got) != 1 {
+	if got := opinions(t, v, Finding{ID: "CVE-1-19999"}); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
 }
@@ -217,7 +246,7 @@ func FuzzOpenVEX(f *testing.F) {
 		if v.Len() == 0 || v.Time().IsZero() {
 			t.Errorf("%d statements at %s", v.Len(), v.Time())
 		}
-		for _, o := range v.Opinions(nil, &Finding{ID: "CVE-2026-1111", PURL: "pkg:apk/alpine/openssl@3.0.1-r0"}, imageDigest) {
+		for _, o := range opinions(t, v, Finding{ID: "CVE-2026-1111", PURL: "pkg:apk/alpine/openssl@3.0.1-r0"}) {
 			if o.At.IsZero() {
 				t.Error("an opinion without a time")
 			}

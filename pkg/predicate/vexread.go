@@ -38,7 +38,7 @@ func readOpenVEX(text []byte) (*VEX, error) {
 			"timestamp": func() error { return s.time(&r.issued) },
 			"statements": func() error {
 				listed = true
-				return s.list(statement)
+				return s.atMost(MaxStatements, statement)
 			},
 		})
 	})
@@ -57,12 +57,11 @@ func readOpenVEX(text []byte) (*VEX, error) {
 func (r *vexReader) statement() func() error {
 	s := r.s
 	product := r.product()
+	alias := func() error { r.names = append(r.names, ""); return s.text(&r.names[len(r.names)-1]) }
 	vulnerability := names{
-		"@id":  func() error { return s.textOrNull(&r.id) },
-		"name": func() error { return s.textOrNull(&r.name) },
-		"aliases": s.orNull(func() error {
-			return s.list(func() error { r.names = append(r.names, ""); return s.text(&r.names[len(r.names)-1]) })
-		}),
+		"@id":     func() error { return s.textOrNull(&r.id) },
+		"name":    func() error { return s.textOrNull(&r.name) },
+		"aliases": s.orNull(func() error { return s.atMost(maxAliases, alias) }),
 	}
 	known := names{
 		"vulnerability": func() error {
@@ -72,16 +71,13 @@ func (r *vexReader) statement() func() error {
 			}
 			return s.object(vulnerability)
 		},
-		"products":         s.orNull(func() error { return s.list(product) }),
+		"products":         s.orNull(func() error { return s.atMost(maxProducts, product) }),
 		"status":           func() error { return s.text(&r.status) },
 		"justification":    func() error { return s.textOrNull(&r.justification) },
 		"impact_statement": func() error { return s.textOrNull(&r.impact) },
 		"timestamp":        func() error { return s.time(&r.at) },
 	}
 	return func() error {
-		if len(r.v.statements) >= MaxStatements {
-			return fmt.Errorf("more than %d", MaxStatements)
-		}
 		r.status, r.justification, r.impact, r.id, r.name, r.at, r.names, r.hasVulnerability = "", "", "", "", "", time.Time{}, r.names[:0], false
 		first := uint32(len(r.v.products))
 		if err := s.object(known); err != nil {
@@ -118,9 +114,6 @@ func (r *vexReader) keep(first uint32) error {
 	if r.name == "" {
 		return errors.New("vulnerability: no name")
 	}
-	if len(r.names) > maxAliases {
-		return fmt.Errorf("vulnerability.aliases: more than %d", maxAliases)
-	}
 	st.names.from = uint32(len(r.v.names))
 	for _, n := range append(r.names, r.name, r.id) {
 		if n = strings.TrimSpace(n); n != "" {
@@ -129,7 +122,10 @@ func (r *vexReader) keep(first uint32) error {
 	}
 	st.names.to = uint32(len(r.v.names))
 	if !r.at.IsZero() {
-		st.at = r.at.UnixNano()
+		if err := inTime(r.at); err != nil {
+			return err
+		}
+		st.at, st.dated = r.at.UnixNano(), true
 	}
 	r.v.statements = append(r.v.statements, st)
 	return r.pack.err
@@ -143,53 +139,71 @@ func justifications() []string {
 	}
 }
 
+// inTime refuses a time that has no place among the others: before 1970, and after what fits into 63 bits of nanoseconds.
+func inTime(at time.Time) error {
+	if y := at.UTC().Year(); y < 1970 || y > 2261 {
+		return fmt.Errorf("timestamp: %s: want one of 1970 to 2261", at.Format(time.RFC3339))
+	}
+	return nil
+}
+
 // product returns what reads one of products.
 func (r *vexReader) product() func() error {
-	s := r.s
-	sub := func() error {
-		c, err := r.component(names{})
+	s, sub := r.s, r.component(names{})
+	each := func() error {
+		c, err := sub()
+		if err == nil {
+			err = r.room()
+		}
 		r.v.components = append(r.v.components, c)
 		return err
 	}
-	subs := names{"subcomponents": s.orNull(func() error { return s.list(sub) })}
+	product := r.component(names{"subcomponents": s.orNull(func() error { return s.atMost(maxProducts, each) })})
 	return func() error {
-		from := uint32(len(r.v.components))
-		own, err := r.component(subs)
-		p := packedProduct{own: own, subs: part{from, uint32(len(r.v.components))}}
-		r.v.products = append(r.v.products, p)
-		if err == nil && (p.subs.to-p.subs.from > maxParts) {
-			err = fmt.Errorf("subcomponents: more than %d", maxParts)
+		if err := r.room(); err != nil {
+			return err
 		}
+		from := uint32(len(r.v.components))
+		own, err := product()
+		r.v.products = append(r.v.products, packedProduct{own: own, subs: part{from, uint32(len(r.v.components))}})
 		return err
 	}
 }
 
-// component reads what identifies a component, and what else a product has.
-func (r *vexReader) component(more names) (packedComponent, error) {
+// room refuses one more product or subcomponent, where there are as many as there may be.
+func (r *vexReader) room() error {
+	if len(r.v.products)+len(r.v.components) >= maxComponents {
+		return fmt.Errorf("more than %d products and subcomponents", maxComponents)
+	}
+	return nil
+}
+
+// component returns what reads what identifies a component, and what else it has.
+func (r *vexReader) component(known names) func() (packedComponent, error) {
 	s := r.s
 	var id, purl, hash string
-	known := names{
-		"@id":         func() error { return s.textOrNull(&id) },
-		"identifiers": s.orNull(func() error { return s.object(names{"purl": func() error { return s.textOrNull(&purl) }}) }),
-		"hashes":      s.orNull(func() error { return s.object(names{"sha-256": func() error { return s.textOrNull(&hash) }}) }),
+	identifiers := names{"purl": func() error { return s.textOrNull(&purl) }}
+	hashes := names{"sha-256": func() error { return s.textOrNull(&hash) }}
+	known["@id"] = func() error { return s.textOrNull(&id) }
+	known["identifiers"] = s.orNull(func() error { return s.object(identifiers) })
+	known["hashes"] = s.orNull(func() error { return s.object(hashes) })
+	return func() (c packedComponent, err error) {
+		id, purl, hash = "", "", ""
+		if s.kind() == '"' { // OpenVEX 0.0
+			err = s.text(&id)
+		} else {
+			err = s.object(known)
+		}
+		if err != nil {
+			return c, err
+		}
+		if purl == "" && strings.HasPrefix(id, "pkg:") {
+			purl = id
+		}
+		of, _ := packageOf(purl)
+		c.purl, c.digest, c.of = r.pack.word(purl), r.pack.word(cmp.Or(strings.ToLower(hash), digestIn(purl), digestIn(id))), r.pack.word(of)
+		return c, r.pack.err
 	}
-	for name, f := range more {
-		known[name] = f
-	}
-	var err error
-	if s.kind() == '"' { // OpenVEX 0.0
-		err = s.text(&id)
-	} else {
-		err = s.object(known)
-	}
-	if err != nil {
-		return packedComponent{}, err
-	}
-	if purl == "" && strings.HasPrefix(id, "pkg:") {
-		purl = id
-	}
-	digest := cmp.Or(strings.ToLower(hash), digestIn(purl), digestIn(id))
-	return packedComponent{purl: r.pack.word(purl), digest: r.pack.word(digest)}, r.pack.err
 }
 
 // digestIn is the SHA-256 in a reference or package URL (name@sha256:..., pkg:oci/name@sha256%3A...); empty if there is none.
@@ -211,31 +225,43 @@ func digestIn(reference string) string {
 // done gives every statement its time, and packs the document.
 func (r *vexReader) done() (*VEX, error) {
 	v := &r.v
-	v.at = r.issued
+	if v.at = r.issued; !r.issued.IsZero() {
+		if err := inTime(r.issued); err != nil {
+			return nil, err
+		}
+	}
 	for i := range v.statements {
 		s := &v.statements[i]
-		if s.at == 0 && r.issued.IsZero() {
+		if !s.dated && r.issued.IsZero() {
 			return nil, fmt.Errorf("statements[%d]: no timestamp, nor has the document one", i)
 		}
-		if s.at == 0 {
+		if !s.dated {
 			s.at = r.issued.UnixNano() // Inheritance Flow: the document's
-		}
-		for _, n := range v.names[s.names.from:s.names.to] {
-			v.mentions = append(v.mentions, mention{n, uint32(i)})
 		}
 		if at := time.Unix(0, s.at).UTC(); r.issued.IsZero() && at.After(v.at) {
 			v.at = at
 		}
 	}
-	text := r.pack.text
-	slices.SortFunc(v.mentions, func(x, y mention) int {
-		return cmp.Or(foldCompare(text[x.name], text[y.name]), cmp.Compare(x.finding, y.finding))
+	rank, ranks := r.pack.ranks()
+	v.mentions = mentionsOf(rank, ranks, func(yield func(word, uint32) bool) {
+		for i, s := range v.statements {
+			for _, n := range v.names[s.names.from:s.names.to] {
+				if !yield(n, uint32(i)) {
+					return
+				}
+			}
+		}
 	})
+	for i, m := range v.mentions {
+		if i == 0 || rank[m.name] != rank[v.mentions[i-1].name] {
+			v.heads = append(v.heads, uint32(i))
+		}
+	}
 	r.pack.pack()
 	v.words = r.pack.scan.words
 	v.author = strings.Clone(v.author)
-	v.mentions, v.statements, v.names = slices.Clip(v.mentions), slices.Clip(v.statements), slices.Clip(v.names)
-	v.products, v.components = slices.Clip(v.products), slices.Clip(v.components)
+	v.statements, v.names, v.heads = slices.Clone(v.statements), slices.Clone(v.names), slices.Clone(v.heads)
+	v.products, v.components = slices.Clone(v.products), slices.Clone(v.components)
 	out := *v
 	return &out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ const namespace = "shop"
 type maker struct{ testing.TB }
 
 func (maker) Helper()                           {}
+func (maker) Context() context.Context          { return context.Background() }
 func (maker) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
 func (maker) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
@@ -68,7 +70,7 @@ func evaluator(ctx context.Context, document, host string, creds registry.Creden
 	if err != nil {
 		return nil, err
 	}
-	return &admission.Evaluator{Policies: only{set}, Registries: opened{client, creds}, Verifier: verifier}, nil
+	return &admission.Evaluator{Policies: only{set}, Registries: opened{client, creds}, Verifier: verifier, Clock: time.Now}, nil
 }
 
 // only is one set of policies.
@@ -108,4 +110,11 @@ func round(d time.Duration) string {
 		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 	}
 	return fmt.Sprintf("%d us", d.Round(time.Microsecond).Microseconds())
+}
+
+// processorTimeOf is what this process has used of the processors.
+func processorTimeOf() (time.Duration, error) {
+	var used syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), err
 }

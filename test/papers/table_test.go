@@ -39,12 +39,6 @@ func passing() map[string][]string {
 	}
 }
 
-// surprising are cells that pass and shouldn't, as DESIGN has it ("an object dated more than 5 minutes ahead is ignored, with a reason"): a signature
-// has no age, so that nothing hangs on when it was made. Whoever mends one takes it out.
-func surprising() map[string][]string {
-	return map[string][]string{"signature": {"future-dated"}}
-}
-
 // undetermined are the columns in which something could not be found out; in no other may a cell say so.
 func undetermined() []string {
 	return []string{"hidden newer", "oversized", "oversized beside good", "index: hidden newer above"}
@@ -90,7 +84,7 @@ func (c column) whyNot(r row) string {
 // check holds a cell to what it may be, whatever the golden file says.
 func check(t testing.TB, r row, col column, got policy.Result) {
 	t.Helper()
-	if may := slices.Contains(passing()[r.name], col.name) || slices.Contains(surprising()[r.name], col.name); got.Outcome.Passes() != may {
+	if may := slices.Contains(passing()[r.name], col.name); got.Outcome.Passes() != may {
 		t.Errorf("%s %s: %s; it may pass: %v", got.Outcome, got.Reason, got.Detail, may)
 	}
 	if got.Outcome == policy.Undetermined && !slices.Contains(undetermined(), col.name) {
