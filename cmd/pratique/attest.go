@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -35,8 +36,8 @@ func attestCommand() *cobra.Command {
 		Short: "Sign what is said about an image",
 		Long: `Sign what is said about an image, an in-toto predicate, and keep that with the image: an SBOM, a scan, provenance, test results.
 
-The predicate is read first as the webhook reads it, and one that it could not read is refused. The types have the short names spdx, cyclonedx,
-vuln (as cosign writes scans), slsaprovenance (v1, or else v0.2), testresult and openvex; any other is written out as a URI.
+The predicate is read first as the webhook reads it, and one that it could not read is refused. The types have the short names spdx (or
+spdxjson, as cosign calls it), cyclonedx, vuln (as cosign writes scans), slsaprovenance (v1, or else v0.2), testresult and openvex; any other is written out as a URI.
 
 Exit status: 0 it is signed and kept; 2 a registry or the timestamp server did not do its part; 3 used wrongly, the predicate can't be read, or there
 is no such image.`,
@@ -80,6 +81,11 @@ func (f *attestFlags) run(ctx context.Context, program string, out, notes io.Wri
 	m, err := s.attest(ctx, a, predicateType, text, subjects...)
 	if err != nil {
 		return err
+	}
+	for _, note := range []string{oddType(predicateType), dated(predicateType, text, time.Now())} {
+		if note != "" {
+			fmt.Fprintln(notes, "note:", note)
+		}
 	}
 	if f.output == "json" {
 		return writeJSON(out, m)

@@ -205,9 +205,9 @@ func (s *signing) lines(what, program string, m made) string {
 	if m.Stamped != nil {
 		text = fmt.Sprintf("%s\n  by key %s at %s, kept as %s\n", what, m.Key, m.Stamped.Format(time.RFC3339), m.Paper)
 	}
-	text += fmt.Sprintf("  check: %s verify --explain -n NAMESPACE", program)
+	text += fmt.Sprintf("  check: %s verify --explain -f POLICY.yaml", program)
 	for _, host := range s.plainHTTP {
 		text += " --plain-http " + host
 	}
-	return text + " " + m.Image + "\n"
+	return text + " " + m.Image + "  # or, by the policies of the cluster: -n NAMESPACE\n"
 }

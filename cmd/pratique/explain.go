@@ -44,8 +44,10 @@ type explainedVoucher struct {
 	Trusts     []string `json:"trusts,omitempty"`
 	Demands    []string `json:"demands,omitempty"`
 	Repository string   `json:"repository,omitempty"` // where its papers are kept, if not beside the image
+	Wants      string   `json:"wants,omitempty"`      // which paper; empty for a signature
 	Accepted   int      `json:"accepted"`
 	Papers     []paper  `json:"papers"`
+	Verdicts   []string `json:"verdicts,omitempty"` // that don't pass though there are accepted papers: by what those say
 	Unanswered []string `json:"unanswered,omitempty"`
 	Cure       string   `json:"cure,omitempty"` // what to do where there is no paper at all
 	Run        string   `json:"run,omitempty"`  // a command that does it
@@ -59,6 +61,8 @@ type paper struct {
 	Accepted bool     `json:"accepted"`
 	Signer   string   `json:"signer,omitempty"` // a claim, where it isn't accepted
 	Time     string   `json:"time,omitempty"`
+	Dated    string   `json:"dated,omitempty"`      // by itself, where it is more than a signature
+	Unread   string   `json:"unreadable,omitempty"` // why what an accepted one says can't be read
 	SeenBy   []string `json:"seenBy,omitempty"`
 	Says     []string `json:"says,omitempty"` // Fulcio's extensions, by name and value; a claim likewise
 	Why      string   `json:"why,omitempty"`
@@ -73,6 +77,8 @@ type explainer struct {
 	evaluator *admission.Evaluator
 	in        inForce
 	namespace string
+	program   string   // as it was called
+	plainHTTP []string // hosts, as they were given to it
 }
 
 // all explains every image of a decision, and of an index the children that policies want papers of.
@@ -96,6 +102,8 @@ func (e explainer) all(ctx context.Context, d admission.Decision) []explained {
 type asking struct {
 	question verify.Question
 	by       []string
+	wanted   wanted
+	verdicts []string  // on those who ask, as far as they don't pass
 	root     trustRoot // as the first of the policies has it
 }
 
@@ -106,7 +114,7 @@ type trustRoot struct {
 }
 
 // questions are those of the requirements of some policies about one subject, each with who asks it.
-func (e explainer) questions(policies []*policy.Policy, about func(policy.Subject) bool) []asking {
+func (e explainer) questions(policies []*policy.Policy, verdicts []policy.Verdict, about func(policy.Subject) bool) []asking {
 	var out []asking
 	for _, p := range policies {
 		if p.Unusable != "" || p.Action != policy.ActionRequire {
@@ -124,10 +132,12 @@ func (e explainer) questions(policies []*policy.Policy, about func(policy.Subjec
 				i := slices.IndexFunc(out, same)
 				if i < 0 {
 					i = len(out)
-					out = append(out, asking{question: q, root: e.in.objects.rootOf(p.Name, q.Authority().Name())})
+					root := e.in.objects.rootOf(p.Name, q.Authority().Name())
+					out = append(out, asking{question: q, root: root, wanted: e.in.objects.wantedBy(p.Name, r.Name(), q)})
 				}
 				if !slices.Contains(out[i].by, by) {
 					out[i].by = append(out[i].by, by)
+					out[i].verdicts = append(out[i].verdicts, failing(verdicts, p.Name, r.Name())...)
 				}
 			}
 		}
@@ -156,8 +166,8 @@ func (e explainer) image(ctx context.Context, open admission.Opener, j admission
 		return none("what is written is no image reference")
 	}
 	policies := e.in.set.Select(ref, j.Digest).Policies
-	whole := e.questions(policies, func(s policy.Subject) bool { return s == policy.TheImage })
-	parts := e.questions(policies, func(s policy.Subject) bool { return s == policy.EachPlatform })
+	whole := e.questions(policies, j.Verdicts, func(s policy.Subject) bool { return s == policy.TheImage })
+	parts := e.questions(policies, j.Verdicts, func(s policy.Subject) bool { return s == policy.EachPlatform })
 	switch unusable := unusableOf(policies); {
 	case len(whole)+len(parts) == 0 && unusable != "":
 		return none(unusable)
@@ -177,13 +187,13 @@ func (e explainer) image(ctx context.Context, open admission.Opener, j admission
 		}
 		image := ref.Repository().Digest(digest.String())
 		found := e.evaluator.Verifier.Explain(ctx, registry, image, all)
-		return explainedOf(written(j), image, ask, found), found
+		return e.explainedOf(written(j), image, ask, found), found
 	}
 	if len(parts) == 0 {
 		one, _ := about(j.Digest, whole)
 		return []explained{one}
 	}
-	first, found := about(j.Digest, e.questions(policies, func(policy.Subject) bool { return true }))
+	first, found := about(j.Digest, e.questions(policies, j.Verdicts, func(policy.Subject) bool { return true }))
 	if !found.Index {
 		return []explained{first}
 	}

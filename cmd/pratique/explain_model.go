@@ -14,13 +14,13 @@ import (
 )
 
 // explainedOf brings what was found out into the form in which it is told.
-func explainedOf(image string, about name.Digest, ask []asking, found verify.Explanation) explained {
+func (e explainer) explainedOf(image string, about name.Digest, ask []asking, found verify.Explanation) explained {
 	out := explained{Image: image, About: about.String()}
 	for _, s := range found.Shelves {
 		out.Places = append(out.Places, placesOf(s)...)
 	}
 	for i, a := range found.Answers {
-		out.Authorities = append(out.Authorities, voucherOf(about, ask[i], a, found.Shelves[a.Shelf]))
+		out.Authorities = append(out.Authorities, e.voucherOf(about, ask[i], a, found.Shelves[a.Shelf]))
 	}
 	return out
 }
@@ -84,10 +84,10 @@ func paperKind(p verify.Paper) string {
 	return "paper of type " + ascii(p.ArtifactType)
 }
 
-func voucherOf(about name.Digest, ask asking, a verify.Answer, shelf verify.Shelf) explainedVoucher {
+func (e explainer) voucherOf(about name.Digest, ask asking, a verify.Answer, shelf verify.Shelf) explainedVoucher {
 	by := a.Question.Authority()
 	out := explainedVoucher{
-		Name: by.Name(), AskedBy: ask.by, Accepted: len(a.Accepted()), Kind: "nobody", Papers: []paper{},
+		Name: by.Name(), AskedBy: ask.by, Accepted: len(a.Accepted()), Kind: "nobody", Papers: []paper{}, Wants: ask.wanted.what,
 	}
 	for _, r := range by.Roots() {
 		out.Roots = append(out.Roots, ascii(r))
@@ -116,15 +116,18 @@ func voucherOf(about name.Digest, ask asking, a verify.Answer, shelf verify.Shel
 		out.TrustRoot = ask.root.name()
 	}
 	out.Trusts, out.Demands = trusts(by), demands(by)
-	sign := signer{out, by.Terms(), ask.root, about}
-	for i, e := range a.Examined {
-		out.Papers = append(out.Papers, paperOf(sign, e, i == len(a.Accepted())))
+	if out.Wants != "" && out.Accepted > 0 {
+		out.Verdicts = ask.verdicts
 	}
-	for _, e := range a.Unanswered {
-		out.Unanswered = append(out.Unanswered, ascii(e.Error()))
+	sign := signer{out, by.Terms(), ask.root, about, ask.wanted, e.program, e.plainHTTP}
+	for i, x := range a.Examined {
+		out.Papers = append(out.Papers, paperOf(sign, x, i == len(a.Accepted())))
+	}
+	for _, bad := range a.Unanswered {
+		out.Unanswered = append(out.Unanswered, ascii(bad.Error()))
 	}
 	if whole := whollyRead(shelf); whole && len(a.Examined)+len(a.Unanswered) == 0 {
-		out.Cure, out.Run = fmt.Sprintf("have %s sign it", by.Name()), sign.command()
+		out.Cure, out.Run = ask.wanted.cure(by.Name()), sign.command()
 	} else if !whole {
 		out.Unanswered = append(out.Unanswered, "not every place could be read (see above)")
 	}
@@ -240,6 +243,9 @@ func paperAlone(sign signer, e verify.Examined) paper {
 		if at := ev.Time(); !at.IsZero() {
 			p.Time = at.Format(time.RFC3339)
 		}
+		if !sign.wanted.signature() {
+			p.facts(ev)
+		}
 		for _, w := range e.Seen {
 			kind := "timestamp authority"
 			if w.Log {
@@ -257,6 +263,17 @@ func paperAlone(sign signer, e verify.Examined) paper {
 	p := paper{Form: string(m.Form), Source: source(m.Source), Place: placeName(m.Place)}
 	words(&p, sign, e)
 	return p
+}
+
+// facts tells when an accepted statement says that it is of, or why it can't be read.
+func (p *paper) facts(ev verify.Evidence) {
+	facts, err := ev.Facts()
+	switch {
+	case err != nil:
+		p.Unread = ascii(err.Error())
+	case facts != nil && !facts.Time().IsZero():
+		p.Dated = facts.Time().UTC().Format(time.RFC3339)
+	}
 }
 
 func source(h v1.Hash) string {

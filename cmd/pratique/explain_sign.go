@@ -13,14 +13,26 @@ type signer struct {
 	terms   verify.Terms
 	root    trustRoot
 	image   name.Digest
+	wanted  wanted
+	// Of the command line that asks.
+	program   string
+	plainHTTP []string
 }
 
 // publicStamps is the public good instance's timestamp authority, as cosign asks it.
 const publicStamps = "https://timestamp.sigstore.dev/api/v1/timestamp"
 
-// command signs with cosign 2.6 and later. In capitals is what only the signer knows; a comment says whose it is.
+// command makes the paper that is wanted: a signature with cosign 2.6 and later, and so whatever a log or a certificate is needed for; the rest with
+// this program. In capitals is what only the signer knows; a comment says whose it is.
 func (s signer) command() string {
 	command, comment := "cosign sign ", ""
+	switch {
+	case s.wanted.signature():
+	case s.voucher.Kind == "key" && s.terms.Log != verify.Required:
+		return s.attest()
+	default:
+		command = "cosign attest --type " + s.wanted.cosign + " --predicate FILE "
+	}
 	if s.voucher.Repository != "" {
 		command = "COSIGN_REPOSITORY=" + s.voucher.Repository + " " + command
 	}
@@ -49,6 +61,28 @@ func (s signer) command() string {
 		}
 	}
 	return command + s.image.String() + comment
+}
+
+// attest makes a statement with this program, which signs with keys and writes to no log.
+func (s signer) attest() string {
+	command, comment := s.program+" attest "+s.image.String()+" --type "+s.wanted.attest+" --predicate FILE --key KEY", ""
+	if s.wanted.environment != "" {
+		command = s.program + " approve " + s.image.String() + " --environment " + s.wanted.environment + " --key KEY"
+	}
+	if s.voucher.Repository != "" {
+		command += " --repository " + s.voucher.Repository
+	}
+	public := s.root.named == "" || s.root.named == compile.DefaultTrustRoot
+	switch stamped := s.terms.Timestamp == verify.Required; {
+	case stamped && public:
+		command += " --timestamp-server " + publicStamps
+	case stamped:
+		command, comment = command+" --timestamp-server URL", "  # of the instance of TrustRoot "+ascii(s.root.named)
+	}
+	for _, host := range s.plainHTTP {
+		command += " --plain-http " + host
+	}
+	return command + comment
 }
 
 // services are the flags by which a signature is logged and stamped as is demanded, and by which nobody is asked otherwise.

@@ -51,7 +51,7 @@ func explainImage(t *testing.T, r *verifytest.Registry, image v1.Hash, require .
 	}}}
 	e := &admission.Evaluator{Policies: fixed{set}, Registries: shelf{r}, Verifier: verifier, Clock: time.Now}
 	d := decide(t.Context(), e, "default", []admission.Image{{List: argument, Name: "1", Reference: "registry.example/app@" + image.String()}})
-	return explainer{e, inForce{set: set, objects: newObjects("default")}, "default"}.all(t.Context(), d)
+	return explainer{e, inForce{set: set, objects: newObjects("default")}, "default", "pratique", nil}.all(t.Context(), d)
 }
 
 func mustSignature(t *testing.T, by ...verify.Authority) policy.Requirement {

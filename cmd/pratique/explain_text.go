@@ -109,10 +109,22 @@ func (a explainedVoucher) write(b *strings.Builder) {
 		t.command(a.Run)
 		return
 	}
-	t.row("found", fmt.Sprintf("%s, %s accepted", plural(len(a.Papers), "paper"), noneOr(a.Accepted)))
+	t.row("found", plural(len(a.Papers), "paper")+", "+a.counted())
 	for i, p := range a.Papers {
-		p.write(b, i+1)
+		p.write(b, i+1, a.Wants != "")
 	}
+	t.rows("verdict", a.Verdicts)
+}
+
+// counted says how many papers were accepted. Of what is more than a signature that isn't the last word: what it says is judged after.
+func (a explainedVoucher) counted() string {
+	switch {
+	case a.Wants == "":
+		return noneOr(a.Accepted) + " accepted"
+	case a.Accepted > 1:
+		return fmt.Sprintf("%d of them each %s, rightly signed", a.Accepted, a.Wants)
+	}
+	return noneOr(a.Accepted) + " of them " + a.Wants + ", rightly signed"
 }
 
 // table writes rows of a name and a text.
@@ -193,7 +205,7 @@ func (a explainedVoucher) is() (string, []string) {
 	return "nobody", nil
 }
 
-func (p paper) write(b *strings.Builder, n int) {
+func (p paper) write(b *strings.Builder, n int, statement bool) {
 	what := p.Form
 	switch {
 	case what == "":
@@ -207,7 +219,12 @@ func (p paper) write(b *strings.Builder, n int) {
 		what += " sha256:" + hex[:12] + "..."
 	}
 	verdict := "not accepted"
-	if p.Accepted {
+	switch {
+	case p.Accepted && p.Unread != "":
+		verdict = "rightly signed, but can't be read"
+	case p.Accepted && statement:
+		verdict = "rightly signed"
+	case p.Accepted:
 		verdict = "accepted"
 	}
 	fmt.Fprintf(b, "    %3d. %s, from the %s: %s\n", n, what, p.Place, verdict)
@@ -216,6 +233,8 @@ func (p paper) write(b *strings.Builder, n int) {
 	t.rows("wanted", p.Wanted)
 	t.rows("says", p.Says)
 	t.rows("seen", p.SeenBy)
+	t.row("dated", p.Dated)
+	t.row("why", p.Unread)
 	t.row("why", p.Why)
 	t.row("detail", p.Detail)
 	t.row("cure", p.Cure)

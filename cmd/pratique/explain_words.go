@@ -27,9 +27,11 @@ func words(p *paper, sign signer, e verify.Examined) {
 		}
 	case verify.MissOtherSubject:
 		p.Why = "it is about another digest: " + claimed
-		p.Cure, p.Run = "have this one signed", sign.command()
+		if p.Cure, p.Run = "have this one signed", sign.command(); !sign.wanted.signature() {
+			p.Cure = sign.wanted.cure(v.Name) + ", by this digest"
+		}
 	case verify.MissOtherType:
-		p.Why = "it is no signature, but of type " + claimed
+		p.Why = sign.wanted.not(claimed)
 		if e.Unread {
 			p.Why += " (not fetched: it says so itself)"
 		}

@@ -57,7 +57,7 @@ or a policy can't be used as it is written.`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, images []string) error {
 			f.namespaced = cmd.Flags().Changed("namespace")
-			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), images)
+			return f.run(cmd.Context(), cmd.Root().DisplayName(), cmd.OutOrStdout(), cmd.ErrOrStderr(), images)
 		},
 	}
 	flags := cmd.Flags()
@@ -85,7 +85,7 @@ func (f *verifyFlags) bindRegistries(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "registry-config", "", "docker config.json `FILE` with the credentials of registries (default: $DOCKER_CONFIG/config.json or ~/.docker/config.json, where there is one; credential helpers are not called)")
 }
 
-func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []string) error {
+func (f *verifyFlags) run(ctx context.Context, program string, out, notes io.Writer, written []string) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	rule, err := f.check()
@@ -110,7 +110,7 @@ func (f *verifyFlags) run(ctx context.Context, out, notes io.Writer, written []s
 	d := decide(ctx, evaluator, f.namespace, images)
 	var explanations []explained
 	if f.explain {
-		explanations = explainer{evaluator, in, f.namespace}.all(ctx, d)
+		explanations = explainer{evaluator, in, f.namespace, program, f.plainHTTP}.all(ctx, d)
 	}
 	if f.output == "json" {
 		err = printJSON(out, d, in.objects.warnings, explanations)
