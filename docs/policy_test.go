@@ -98,7 +98,7 @@ func valid(t testing.TB, document string) {
 		t.Error(errs.ToAggregate())
 	}
 	said := slices.DeleteFunc(compile.Warnings(obj), func(w string) bool { // which the page is about to tell
-		return strings.HasPrefix(w, "spec.references.tags: Allow") || strings.HasPrefix(w, "metadata.creationTimestamp: absent")
+		return strings.HasPrefix(w, "spec.references.tags: Allow")
 	})
 	if len(said) > 0 {
 		t.Errorf("it brings warnings: %q", said)

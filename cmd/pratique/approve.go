@@ -107,7 +107,7 @@ func (s *signing) approvals(ctx context.Context, key promote.SigningKey, environ
 	found := verifier.Findings(ctx, s.reader, s.image, []verify.Question{question}, verify.Anew)[0]
 	for _, e := range found.Evidence {
 		facts, err := e.Facts()
-		if approval, ok := facts.(*predicate.Approval); ok && err == nil && approval.Environment() == environment {
+		if approval, ok := facts.(*predicate.Approval); ok && err == nil && e.Subject().String() == s.image.DigestStr() && approval.Environment() == environment {
 			at = append(at, approval.Time())
 		}
 	}

@@ -47,6 +47,7 @@ func (c *checker) sbom(at *field.Path, s *v1alpha1.SBOMRequirement) {
 // licenses checks what is asked of packages' licences.
 func (c *checker) licenses(at *field.Path, l *v1alpha1.Licenses) {
 	c.licenseGlobs(at.Child("deny"), l.Deny)
+	c.families(at.Child("deny"), l.Deny)
 	c.licenseGlobs(at.Child("allow"), l.Allow)
 	switch l.Unknown {
 	case "", "Allow", "Warn", "Deny":
@@ -84,6 +85,23 @@ func (c *checker) licenseGlobs(at *field.Path, globs []string) {
 		}
 		if _, err := policy.ParseLicenseGlob(g); err != nil {
 			c.invalid(at.Index(i), "%s", line(err.Error(), maxProblem))
+		}
+	}
+}
+
+// families refuses to deny the name of a family for its licences: GPL is no identifier and denies none, not GPL-3.0-only either. It is good beside
+// the glob of the family, for what SBOMs say in their own words.
+func (c *checker) families(at *field.Path, deny []string) {
+	known := licenses{}
+	for i, g := range deny[:min(len(deny), maxLicenses)] {
+		if c.full() {
+			return
+		}
+		if g == "" || len(g) > maxLicense || isLicenseRef(g) {
+			continue
+		}
+		if family := known.family(g); family != "" && !known.reached(family, deny[:min(len(deny), maxLicenses)]) {
+			c.invalid(at.Index(i), "%s is no SPDX identifier and matches none: write %s", line(g, 32), line(family, 32))
 		}
 	}
 }

@@ -157,6 +157,8 @@ func TestRequirementsAreRefused(t *testing.T) {
 		{"sbom of negative age", "sbom: {by: [release], maxAge: -1h}", "spec.require.sbom.maxAge", "more than nothing"},
 		{"sbom of any age, written out", "sbom: {by: [release], maxAge: 100000h}", "spec.require.sbom.maxAge", "ten years"},
 		{"licence that is empty", "sbom: {by: [release], licenses: {deny: ['']}}", "spec.require.sbom.licenses.deny[0]", "SPDX identifier"},
+		{"family of licences", "sbom: {by: [release], licenses: {deny: [MIT, gpl]}}", "spec.require.sbom.licenses.deny[1]", "gpl is no SPDX identifier and matches none: write gpl-*"},
+		{"family of licences of one version", "sbom: {by: [release], licenses: {deny: [GPL-2, AGPL-*]}}", "spec.require.sbom.licenses.deny[0]", "GPL-2 is no SPDX identifier and matches none: write GPL-2*"},
 		{"licence that is an expression", "sbom: {by: [release], licenses: {deny: ['MIT OR GPL-2.0']}}", "spec.require.sbom.licenses.deny[0]", "want an identifier"},
 		{"licence with a blank", "sbom: {by: [release], licenses: {allow: [' MIT']}}", "spec.require.sbom.licenses.allow[0]", "want an identifier"},
 		{"licence too long", "sbom: {by: [release], licenses: {allow: [" + long + "]}}", "spec.require.sbom.licenses.allow[0]", "at most 128"},
@@ -289,8 +291,12 @@ func TestWarningsOfRequirements(t *testing.T) {
 	key := newKey(t)
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct{ name, require, want string }{
-		{"a licence with a typo", "sbom: {by: [release], licenses: {deny: [GPL-*, 'GLP-*']}}", "spec.require.sbom.licenses.deny[1]: GLP-* is no SPDX identifier's name; did you mean another?"},
-		{"an allowed licence with a typo", "sbom: {by: [release], licenses: {allow: [mit, Apache2.0]}}", "spec.require.sbom.licenses.allow[1]: Apache2.0 is no SPDX identifier's name; did you mean another?"},
+		{"a licence with a typo", "sbom: {by: [release], licenses: {deny: [GPL-*, 'GLP-*']}}", "spec.require.sbom.licenses.deny[1]: denies nothing that SPDX lists; did you mean GPL-*?"},
+		{"an allowed licence with a typo", "sbom: {by: [release], licenses: {allow: [mit, Apache2.0]}}", "spec.require.sbom.licenses.allow[1]: allows nothing that SPDX lists; did you mean Apache-2.0?"},
+		{"an allowed family", "sbom: {by: [release], licenses: {allow: [GPL]}}", "spec.require.sbom.licenses.allow[0]: allows nothing that SPDX lists; did you mean GPL-*?"},
+		{"an excused family", "sbom: {by: [release], licenses: {deny: [GPL-*], exceptions: [{package: p, license: GPL, reason: r, expires: '2027-01-31'}]}}", "spec.require.sbom.licenses.exceptions[0]: excuses nothing that SPDX lists; did you mean GPL-*?"},
+		{"a licence in words", "sbom: {by: [release], licenses: {deny: [Public Domain]}}", "spec.require.sbom.licenses.deny[0]: denies nothing that SPDX lists; a typo, or the words of an SBOM?"},
+		{"a family beside its glob", "sbom: {by: [release], licenses: {deny: [GPL, GPL-*]}}", ""},
 		{"licences that are known", "sbom: {by: [release], licenses: {deny: [GPL-*, agpl-3.0-only, GPL-2.0+, LicenseRef-acme, '*-only', 'BSD-?-Clause']}}", ""},
 		{"an SBOM of nothing", "sbom: {by: [release], minPackages: 0}", "spec.require.sbom.minPackages: 0: an SBOM of nothing will do"},
 		{"a licence exception that has ended", "sbom: {by: [release], licenses: {deny: [GPL-*], exceptions: [{package: p, license: MIT, reason: r, expires: '2026-11-20'}]}}", "spec.require.sbom.licenses.exceptions[0]: ended at 2026-11-21T00:00:00Z, so that it excuses nothing"},

@@ -8,9 +8,7 @@ import (
 
 // exception warns of what an ImageException says, but is probably not meant.
 func (w *warner) exception(e *v1alpha1.ImageException) {
-	if e.CreationTimestamp.IsZero() { // which no API server leaves out
-		w.say("metadata.creationTimestamp: absent, so it counts as made now; a cluster counts from when it was made there")
-	}
+	w.expired("spec.expires", e.Spec.Expires)
 	seen := map[string]bool{}
 	for i, p := range e.Spec.Images[:min(len(e.Spec.Images), maxExceptionImages)] {
 		at := fmt.Sprintf("spec.images[%d]", i)

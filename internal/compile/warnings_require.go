@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/github/go-spdx/v2/spdxexp/spdxlicenses"
-
 	"github.com/pratique-dev/pratique/api/v1alpha1"
 	"github.com/pratique-dev/pratique/pkg/policy"
 	"github.com/pratique-dev/pratique/pkg/predicate"
@@ -88,61 +86,37 @@ func (w *warner) sbom(s *v1alpha1.SBOMRequirement) {
 		w.say("%s.licenses: denies no licence; name some in deny, or in allow those that may be used", at)
 	}
 	known := licenses{}
-	w.licenses(at+".licenses.deny", l.Deny, &known)
-	w.licenses(at+".licenses.allow", l.Allow, &known)
+	deny := l.Deny[:min(len(l.Deny), maxLicenses)]
+	for i, g := range deny {
+		if len(g) <= maxLicense && known.reached(known.family(g), deny) {
+			continue // GPL beside GPL-*, which is for the words of an SBOM
+		}
+		w.license(fmt.Sprintf("%s.licenses.deny[%d]", at, i), g, "denies", &known)
+	}
+	for i, g := range l.Allow[:min(len(l.Allow), maxLicenses)] {
+		w.license(fmt.Sprintf("%s.licenses.allow[%d]", at, i), g, "allows", &known)
+	}
 	for i, e := range l.Exceptions[:min(len(l.Exceptions), maxPolicyExceptions)] {
-		w.expired(fmt.Sprintf("%s.licenses.exceptions[%d]", at, i), e.Expires)
+		at := fmt.Sprintf("%s.licenses.exceptions[%d]", at, i)
+		w.license(at, e.License, "excuses", &known)
+		w.expired(at, e.Expires)
 	}
 }
 
-// licenses warns of globs that no identifier of the SPDX licence list matches. They may be meant for other texts, but most are typos: GLP-*.
-func (w *warner) licenses(at string, globs []string, known *licenses) {
-	for i, g := range globs[:min(len(globs), maxLicenses)] {
-		if len(g) > maxLicense || strings.HasPrefix(strings.ToLower(g), "licenseref-") || strings.HasPrefix(strings.ToLower(g), "documentref-") {
-			continue
-		}
-		if !known.match(g) {
-			w.say("%s[%d]: %s is no SPDX identifier's name; did you mean another?", at, i, line(g, 32))
+// license warns of a glob that no identifier of the SPDX licence list matches. It may be meant for other texts, but most are typos: GLP-*. The verb
+// says what it is there for.
+func (w *warner) license(at, glob, verb string, known *licenses) {
+	if len(glob) > maxLicense || isLicenseRef(glob) || known.match(glob) {
+		return
+	}
+	cure := "a typo, or the words of an SBOM?"
+	if near := known.nearest(glob); near != "" {
+		meant := "did you mean " + near + "?"
+		if len(at)+len(verb)+len(meant)+len(":  nothing that SPDX lists; ") <= maxWarning { // else the API server would drop it
+			cure = meant
 		}
 	}
-}
-
-// licenses are the identifiers of the SPDX licence list, in lower case, once they were needed.
-type licenses struct {
-	ids []string
-}
-
-func (l *licenses) match(glob string) bool {
-	if l.ids == nil {
-		for _, id := range slices.Concat(spdxlicenses.GetLicenses(), spdxlicenses.GetDeprecated()) {
-			l.ids = append(l.ids, strings.ToLower(id))
-		}
-	}
-	glob = strings.ToLower(glob)
-	bare := strings.TrimSuffix(glob, "+") // "or later", as SPDX 2 writes it
-	return slices.ContainsFunc(l.ids, func(id string) bool { return globMatches(glob, id) || globMatches(bare, id) })
-}
-
-// globMatches tells whether a glob of * and ? matches the whole of a text.
-func globMatches(glob, text string) bool {
-	retryGlob, retryText := -1, 0 // after the last *, and from where in the text to try it next
-	g, t := 0, 0
-	for t < len(text) {
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			g++
-			retryGlob, retryText = g, t
-		case g < len(glob) && (glob[g] == '?' || glob[g] == text[t]):
-			g++
-			t++
-		case retryGlob >= 0:
-			retryText++
-			g, t = retryGlob, retryText
-		default:
-			return false
-		}
-	}
-	return strings.Trim(glob[g:], "*") == ""
+	w.say("%s: %s nothing that SPDX lists; %s", at, verb, cure)
 }
 
 // manyFindings is how many findings of one severity a limit may let pass before it is taken for none: large images have some thousand in all.

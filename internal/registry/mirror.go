@@ -136,7 +136,12 @@ func (m *mirrored) Fetch(ctx context.Context, image name.Digest, p verify.Paper,
 		comes = func() bool { return m.client.limits.readsLarge(m.at.RegistryStr()) }
 	}
 	return either(ctx, m, p.Place, image.Repository, comes, func(ctx context.Context, a *Access, repo name.Repository) (verify.Candidate, error) {
-		return a.Fetch(ctx, repo.Digest(image.DigestStr()), p, most)
+		c, err := a.Fetch(ctx, repo.Digest(image.DigestStr()), p, most)
+		if err == nil && ctx.Err() != nil && c.Release != nil { // the other was first, and nobody takes this
+			c.Release()
+			return verify.Candidate{}, ctx.Err()
+		}
+		return c, err
 	})
 }
 

@@ -27,10 +27,10 @@ func readCosignVuln(text []byte) (*Scan, error) {
 		})
 	})
 	switch {
+	case !told:
+		return nil, notCosignVuln(text, err)
 	case err != nil:
 		return nil, err
-	case !told:
-		return nil, errors.New("scanner: absent: nothing says what was found")
 	case !result:
 		return nil, errors.New("scanner.result: absent: nothing says what was found")
 	}

@@ -26,7 +26,7 @@ func readCycloneDX(predicate []byte) (*SBOM, error) {
 	}
 	switch {
 	case d.format == "":
-		return nil, errors.New("no bomFormat")
+		return nil, notCycloneDX(text, errors.New("no bomFormat"))
 	case d.format != string(FormatCycloneDX):
 		return nil, fmt.Errorf("bomFormat %q, want CycloneDX", clip(d.format))
 	case d.version == "":

@@ -119,7 +119,7 @@ func TestSBOMsThatCantBeReadSayWhy(t *testing.T) {
 		"a string in a string":                {TypeSPDX, `"\"{}\""`, "holds no JSON object"},
 		"a string, and more":                  {TypeSPDX, `"{}" 1`, "something follows"},
 		"a broken string":                     {TypeSPDX, `"{`, "broken JSON"},
-		"CycloneDX under SPDX's type":         {TypeSPDX, cdxHead + `,"components":[]}`, "no spdxVersion"},
+		"CycloneDX under SPDX's type":         {TypeSPDX, cdxHead + `,"components":[]}`, "this is CycloneDX: attest it with --type cyclonedx"},
 		"SPDX 3 of a version nobody knows":    {TypeSPDX, `{"@context":"https://spdx.org/rdf/4.0/spdx-context.jsonld","@graph":[]}`, `specVersion "4.0"`},
 		"SPDX 3 of no version":                {TypeSPDX, `{"@graph":[]}`, `specVersion ""`},
 		"an element without a type":           {TypeSPDX, `{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[{"name":"a"}]}`, "without a type"},

@@ -26,7 +26,7 @@ func readSPDX(predicate []byte) (*SBOM, error) {
 	case d.elements != nil:
 		return d.elements.sbom(d.context)
 	case d.version == "":
-		return nil, errors.New("no spdxVersion")
+		return nil, notSPDX(text, errors.New("no spdxVersion"))
 	case !d.packages:
 		return nil, errors.New("no packages: the list is absent, which is not the same as empty")
 	}

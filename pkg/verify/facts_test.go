@@ -504,3 +504,34 @@ func TestPapersOverAFewAreDroppedOnceTheyAreJudged(t *testing.T) {
 		t.Errorf("%d bytes are still held", n)
 	}
 }
+
+// Whoever may push can attach more than there is room or time for. What was verified before then counts as a signature, and not as the newest.
+func TestRow85_JunkDoesNotHideANewerStatement(t *testing.T) {
+	t.Parallel()
+	s, evil, image := verifytest.NewSigner(t, 1), verifytest.NewSigner(t, 2), verifytest.Digest("image")
+	a, reg := verifytest.Authority(t, "release", s), verifytest.NewRegistry()
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	v, q := newVerifier(t, verify.Options{Clock: func() time.Time { return now }}), wholePapers(t, a, acme)
+	reg.Attach(image, verifytest.Attest(s, acme, []byte(`{"approved": true}`), image))
+	if f := ask(t, v, reg, image, q); len(f.Evidence) != 1 {
+		t.Fatalf("%+v", f)
+	}
+	for i := range 60 {
+		c := verifytest.Attest(evil, acme, fmt.Appendf(nil, `{"n":%d}`, i), image)
+		c.Payload = append(c.Payload, strings.Repeat(" ", verify.MaxSmallPaper-len(c.Payload))...)
+		c.Paper.Digest = verifytest.Digest(fmt.Sprint("junk", i))
+		reg.Attach(image, c)
+	}
+	reg.Attach(image, verifytest.Attest(s, acme, []byte(`{"approved": false}`), image))
+	now = now.Add(20 * time.Hour)
+	if f := ask(t, v, reg, image, q); len(f.Evidence) != 2 || f.Stale || len(f.Unanswered) != 0 {
+		t.Errorf("among much junk: %d pieces of evidence, stale %v, %v", len(f.Evidence), f.Stale, f.Unanswered)
+	}
+	// And where one that is listed can't be had at all, what is held isn't all that there is.
+	now = now.Add(20 * time.Hour)
+	reg.FailFetch(&verify.FetchError{Host: "r", Err: errors.New("away")})
+	f := ask(t, v, reg, image, q)
+	if whole, _ := f.Whole(); whole || !f.Stale || len(f.Evidence) == 0 {
+		t.Errorf("whole %v, stale %v, %d pieces of evidence", whole, f.Stale, len(f.Evidence))
+	}
+}

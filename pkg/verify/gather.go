@@ -23,6 +23,7 @@ type gathered struct {
 	misses     []Miss
 	unanswered []*FetchError
 	listed     bool             // what the image is, and so what is below it, was read
+	cut        bool             // whoever asked had no more time: what there is may be more than what was found
 	ours       error            // why the registry wasn't asked: that is no outage of it
 	lost       map[Place]bool   // places that failed to answer; PlaceManifest: all of them
 	unfetched  map[v1.Hash]bool // papers that are listed and could not be fetched
@@ -99,7 +100,7 @@ func (v *Verifier) gather(ctx context.Context, f Fetcher, image name.Digest, que
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		err = fmt.Errorf("no answer in the time there was: %w", err)
 	}
-	g = &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}}
+	g = &gathered{at: v.clock(), unanswered: []*FetchError{{Place: PlaceManifest, Host: image.RegistryStr(), Err: err}}, cut: errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)}
 	g.lose(PlaceManifest)
 	return g
 }
@@ -172,8 +173,9 @@ func standIn(e *FetchError, image name.Digest) bool {
 // can't be read is unanswered.
 func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, papers []Paper, g *gathered, held *account) (large []largePaper) {
 	type result struct {
-		c   Candidate
-		err error
+		c    Candidate
+		size int64
+		err  error
 	}
 	results := make([]result, len(papers))
 	slots := make(chan struct{}, fetchesAtOnce)
@@ -186,7 +188,10 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 			defer v.recover(func(err error) { results[i].err = err })
 			results[i].c, results[i].err = f.Fetch(ctx, image, p, MaxSmallPaper)
 			if results[i].err == nil {
-				results[i].err = held.take(ctx, int64(len(results[i].c.Payload)))
+				results[i].size = int64(len(results[i].c.Payload))
+				if results[i].err = held.take(ctx, results[i].size); results[i].err != nil {
+					results[i].c = Candidate{}
+				}
 			}
 		}()
 	}
@@ -194,6 +199,10 @@ func (v *Verifier) fetchAll(ctx context.Context, f Fetcher, image name.Digest, p
 	for i, r := range results {
 		if r.err == nil {
 			g.candidates = append(g.candidates, &sealed{Candidate: r.c, below: g.below()})
+			continue
+		}
+		if errors.Is(r.err, errLater) {
+			large = append(large, largePaper{papers[i], r.size})
 			continue
 		}
 		fe := asFetchError(r.err, papers[i].Place, image)

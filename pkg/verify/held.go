@@ -16,12 +16,18 @@ const (
 	maxSiteShare = 4
 	// heldWait is how long a paper is waited with for room: papers are judged in milliseconds.
 	heldWait = 2 * time.Second
+	// maxAccount bounds what one gathering holds at once: more than the papers of nearly all images. Others are fetched after those were judged, one
+	// at a time, so that no image has a site's whole share.
+	maxAccount = 4 << 20
 	// maxKeptBytes bounds the papers of one image that are kept for who comes to its gathering late with other questions.
 	maxKeptBytes = 64 << 10
 )
 
-// errNoRoom says that too much was held by others.
-var errNoRoom = errors.New("too many papers are being looked at; try again")
+// errNoRoom says that too much was held by others, and errLater that enough is held for this image.
+var (
+	errNoRoom = errors.New("too many papers are being looked at; try again")
+	errLater  = errors.New("enough papers of this image are held")
+)
 
 // room shares out memory among sites.
 type room struct {
@@ -76,14 +82,31 @@ func (r *room) account(site string) *account { return &account{room: r, site: si
 
 // take counts bytes that came, and waits a while where there is no room for them: then they are let go.
 func (a *account) take(ctx context.Context, n int64) error {
+	if n == 0 {
+		return nil
+	}
+	a.mu.Lock()
+	if a.held+n > maxAccount {
+		a.mu.Unlock()
+		return errLater
+	}
+	a.held += n // so that no two have the last of it
+	a.mu.Unlock()
+	err := a.wait(ctx, n)
+	if err != nil {
+		a.mu.Lock()
+		a.held -= n
+		a.mu.Unlock()
+	}
+	return err
+}
+
+func (a *account) wait(ctx context.Context, n int64) error {
 	timer := time.NewTimer(heldWait)
 	defer timer.Stop()
 	for {
 		wait := a.room.take(a.site, n)
 		if wait == nil {
-			a.mu.Lock()
-			a.held += n
-			a.mu.Unlock()
 			return nil
 		}
 		select {

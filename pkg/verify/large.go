@@ -40,10 +40,15 @@ var errDropped = errors.New("a large paper was dropped before this was asked")
 // fetchLarge fetches large papers one after another, and finds out what each says to the questions before it is dropped.
 func (v *Verifier) fetchLarge(ctx context.Context, f Fetcher, image name.Digest, papers []largePaper, questions []Question, g *gathered) {
 	if !slices.ContainsFunc(typesOf(questions), func(t string) bool { return t != CosignSign }) {
-		for _, p := range papers { // and so none is fetched for signatures
+		// none is fetched for signatures
+		tooLarge := func(p largePaper) bool { return p.size > MaxSmallPaper }
+		for _, p := range papers {
+			if !tooLarge(p) {
+				continue
+			}
 			g.misses = append(g.misses, Miss{Reason: MissMalformed, Claimed: fmt.Sprintf("%d bytes: no signature is as large", p.size), Source: p.Digest, Place: p.Place})
 		}
-		return
+		papers = slices.DeleteFunc(papers, tooLarge)
 	}
 	slices.SortStableFunc(papers, func(a, b largePaper) int { return cmp.Compare(a.size, b.size) })
 	var all int64

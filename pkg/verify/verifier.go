@@ -356,7 +356,9 @@ func (v *Verifier) judge(ctx context.Context, f Fetcher, image name.Digest, q Qu
 		if len(kept) > 0 {
 			v.observe(EventStale)
 			found.Evidence = union(found.Evidence, kept)
-			found.Stale, found.ListedAt, found.part = true, held.ListedAt, len(held.Unanswered) > 0
+			// What is listed and wasn't looked at may be newer than what is held, whether the registry failed or we had no room or time for it: whoever may
+			// push decides how much there is to look at. A signature is one all the same.
+			found.Stale, found.ListedAt, found.part = true, held.ListedAt, len(held.Unanswered) > 0 || len(g.unfetched) > 0 || g.cut
 			if !g.listed { // what a digest is doesn't change
 				found.Index, found.Children = held.Index, held.Children
 			}
