@@ -85,7 +85,7 @@ func TestRow18_NothingIsAllowedBeforeThePoliciesAreRead(t *testing.T) {
 		}, metav1.CreateOptions{})
 		s.want("binding it", err)
 	}
-	may("row18-some", "namespaces", "clusterimagepolicies", "clusterimagepolicies/status", "trustroots", "trustroots/status", "servicecidrs")
+	may("row18-some", "namespaces", "clusterimagepolicies", "clusterimagepolicies/status", "trustroots", "trustroots/status", "imageexceptions", "imageexceptions/status", "servicecidrs")
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	s.want("making a user", s.bed.Cluster.WriteUserKubeconfig(kubeconfig, "blind"))
 	blind := s.webhook(bed.WebhookOptions{Name: "row18", Kubeconfig: kubeconfig})
