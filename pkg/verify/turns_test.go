@@ -159,7 +159,11 @@ func TestWhatIsCountedOfAnIndexIsWhatItTakes(t *testing.T) {
 	}
 	took := heapOf() - before
 	counted, entries := c.size()
-	if entries != indexes || counted < took*9/10 { // a race build allots each short string by itself: 7% more than is counted
+	least := took * 19 / 20
+	if RaceBuild { // 7% more is allotted than otherwise
+		least = took * 9 / 10
+	}
+	if entries != indexes || counted < least {
 		t.Errorf("%d indexes take %d bytes, and %d are counted", entries, took, counted)
 	}
 	t.Logf("%d bytes each, %d counted", took/indexes, counted/indexes)
